@@ -1,0 +1,1 @@
+//! The broker: listeners, handlers, log workers and the relay to the coordinator.

@@ -1,0 +1,1 @@
+//! The coordinator: controller, inter-node listener and REST admin API.

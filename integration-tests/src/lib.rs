@@ -1,0 +1,1 @@
+//! Clusters in real processes, faults, histories, and the simulator.
