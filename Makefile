@@ -1,12 +1,55 @@
-.PHONY: help check test fmt clean
+# Every command that a person needs. `make help` lists them.
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+BROKERS ?= 1
+BOOTSTRAP ?= 127.0.0.1:9092
+
+.PHONY: help demo dev up down status logs test check bench fmt build tools clean
+
 help: ## list every target
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-check: ## formatting, lints
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## stream real data through a cluster on this machine, kill the broker, show that nothing is lost
+	@ops/local/install run || true
+	@ops/local/demo
+
+dev: build ## one process with everything, on the embedded store (9092); needs nothing else
+	@$(CARGO_TARGET_DIR)/release/ottla dev
+
+up: build ## start etcd, a coordinator and BROKERS=1 brokers on 9092, 9093, …
+	@ops/local/install run
+	@ops/local/cluster up $(BROKERS)
+
+down: ## stop them; the data stays in .run
+	@ops/local/cluster down
+
+status: ## what runs, and the cluster as the coordinator sees it
+	@ops/local/cluster status
+
+logs: ## follow the logs of every process
+	@ops/local/cluster logs
+
+test: tools ## every test, against real etcd and real clients
+	@ops/local/install test
+	ETCD="$$(ops/local/etcd-path)" cargo test --workspace
+
+check: tools ## formatting, lints, tidy, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-test: ## every test
-	cargo test --workspace
+	cargo run -q -p ottla-xtask -- tidy
+	RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps --document-private-items
+
+bench: tools ## micro-benchmarks, printed beside the machine's own limits
+	cargo bench --workspace
+
 fmt: ## format the sources
 	cargo fmt --all
-clean: ## remove what was built
+
+build: tools ## release binaries
+	@cargo build --release -p ottla-broker -p ottla-coordinator -p ottla-cli
+
+tools: # what compiling needs
+	@ops/local/install build
+
+clean: ## remove what was built; the data in .run stays
 	cargo clean
