@@ -31,6 +31,7 @@ logs: ## follow the logs of every process
 
 test: tools ## every test, against real etcd and real clients
 	@ops/local/install test
+	cargo build --workspace --bins
 	ETCD="$$(ops/local/etcd-path)" cargo test --workspace
 
 check: tools ## formatting, lints, tidy, documentation

@@ -1,1 +1,3 @@
 //! Clusters in real processes, faults, histories, and the simulator.
+
+pub mod harness;

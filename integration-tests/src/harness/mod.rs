@@ -1,0 +1,17 @@
+//! Clusters of real processes on loopback, and the conditions that tests wait for.
+//!
+//! A test asks for a [`Cluster`], does to it what the world does to clusters, and waits with [`eventually`] for what must
+//! become true. Everything a cluster started is killed, and its folder removed, when it is dropped; on a panic the folder
+//! stays and its path is printed.
+
+mod cluster;
+mod ports;
+mod process;
+mod tools;
+mod wait;
+
+pub use cluster::{Cluster, Shape};
+pub use ports::PortBlock;
+pub use process::{Process, Signal, binary};
+pub use tools::{Skipped, apache_kafka, apache_kafka_tool, interop};
+pub use wait::{eventually, eventually_async};

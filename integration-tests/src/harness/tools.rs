@@ -1,0 +1,81 @@
+//! Foreign programs: the clients under `interop/`, and genuine Apache Kafka with its command-line tools.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A toolchain that this machine lacks, in one line. Where `CI` is set this is a failure instead.
+#[derive(Debug)]
+pub struct Skipped(pub String);
+
+const SKIPPED_STATUS: i32 = 77;
+
+/// Runs a foreign client with the given arguments (see `interop/README.md`) and returns its standard output.
+///
+/// # Errors
+/// [`Skipped`] where the client's toolchain is missing or too old, outside CI.
+///
+/// # Panics
+/// When the client fails; its error output is in the message.
+pub fn interop(client: &str, arguments: &[&str]) -> Result<String, Skipped> {
+    let mut command = Command::new(here("interop/run"));
+    command.arg(client).args(arguments);
+    output_or_skip(&format!("{client} {arguments:?}"), command)
+}
+
+/// Runs one of Apache Kafka's command-line tools and returns its standard output.
+///
+/// # Errors
+/// [`Skipped`] where there is no Java, outside CI.
+///
+/// # Panics
+/// When the tool fails; its output is in the message.
+pub fn apache_kafka_tool(tool: &str, arguments: &[&str]) -> Result<String, Skipped> {
+    let mut all = vec!["tool", tool];
+    all.extend_from_slice(arguments);
+    apache_kafka(&all)
+}
+
+/// Runs the kit that starts genuine Apache Kafka and its tools; `apache-kafka/README.md` has the commands.
+///
+/// # Errors
+/// [`Skipped`] where there is no Java, outside CI.
+///
+/// # Panics
+/// When the command fails; its output is in the message.
+pub fn apache_kafka(arguments: &[&str]) -> Result<String, Skipped> {
+    if !on_path("java") || !on_path("python3") {
+        return skip("Apache Kafka needs Java 17 and Python 3".to_owned());
+    }
+    let mut command = Command::new(here("apache-kafka/apache-kafka"));
+    command.args(arguments);
+    output_or_skip(&format!("apache-kafka {arguments:?}"), command)
+}
+
+fn output_or_skip(what: &str, mut command: Command) -> Result<String, Skipped> {
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|e| panic!("{what} does not start: {e}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    if status.code() == Some(SKIPPED_STATUS) {
+        return skip(stderr.trim().to_owned());
+    }
+    assert!(status.success(), "{what}: {status}\n{stdout}\n{stderr}");
+    Ok(stdout.into_owned())
+}
+
+fn skip<T>(why: String) -> Result<T, Skipped> {
+    assert!(env::var_os("CI").is_none(), "CI skips nothing: {why}");
+    eprintln!("{why}");
+    Err(Skipped(why))
+}
+
+fn on_path(program: &str) -> bool {
+    env::var_os("PATH")
+        .is_some_and(|path| env::split_paths(&path).any(|p| p.join(program).exists()))
+}
+
+fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
