@@ -112,7 +112,7 @@ fn expected_records(producer: &str, lines: &str, times: usize) -> Vec<Record> {
     push(last_time, Some("special-empty"), Some(""));
     push(last_time, Some("special-null"), None);
     push(last_time, None, Some("keyless"));
-    let mut all = records.repeat(times);
+    let mut all: Vec<_> = std::iter::repeat_n(records, times).flatten().collect();
     all.sort();
     all
 }
