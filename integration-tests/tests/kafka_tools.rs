@@ -227,7 +227,9 @@ fn console_produce(cluster: &Cluster, topic: &str, lines: &str) {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
+        .expect("the kit starts");
+    let mut input = child.stdin.take().expect("a piped input");
+    input.write_all(lines.as_bytes()).expect("the producer reads");
+    drop(input);
+    assert!(child.wait().expect("its end").success());
 }
