@@ -1,1 +1,5 @@
 //! The broker: listeners, handlers, log workers and the relay to the coordinator.
+
+pub mod clock;
+pub mod handlers;
+pub mod services;

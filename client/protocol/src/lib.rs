@@ -6,6 +6,8 @@ pub mod frame;
 mod header;
 mod message;
 mod string;
+pub mod time;
+pub mod types;
 mod uuid;
 pub mod wire;
 

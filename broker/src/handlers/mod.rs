@@ -1,0 +1,42 @@
+//! One handler for each API, one file for each handler; what they have in common is here.
+//!
+//! A handler has two parts. The *ordered part* is [`Handler::handle`]: the connection awaits it before
+//! it looks at the next request, so whatever it does takes effect in the order of the requests. The
+//! *parallel part* is the future in [`Answer::Later`]: it is driven beside those of later requests, and
+//! its result is sent in the order of the requests all the same.
+
+mod answer;
+mod context;
+mod file_slice;
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ottla_protocol::Request;
+
+pub use answer::{Answer, Later, Reply, ReplyBody};
+pub use context::{ConnectionInfo, Principal, RequestContext};
+pub use file_slice::{FileSlice, SliceSource};
+
+use crate::services::Services;
+
+/// Serves one API. The type is never made: it names the functions that the router lists.
+pub trait Handler: 'static {
+    /// What is decoded before `handle` is called; its key and response follow from it.
+    type Request: Request + Send + 'static;
+
+    /// Versions that are served. A request in another version closes the connection.
+    const VERSIONS: RangeInclusive<i16>;
+
+    /// Lowest version that ApiVersions tells, where clients want to see more than is served.
+    const ADVERTISED_MIN: i16 = *Self::VERSIONS.start();
+
+    /// The ordered part. Never waits for a disk or another node, unless the order of requests on this
+    /// one connection is worth it: the connection reads nothing meanwhile.
+    fn handle(
+        services: &Arc<Services>,
+        context: &RequestContext,
+        request: Self::Request,
+    ) -> impl Future<Output = Answer> + Send;
+}
