@@ -9,9 +9,11 @@ mod ports;
 mod process;
 mod tools;
 mod wait;
+mod wire_client;
 
 pub use cluster::{Cluster, Shape};
 pub use ports::PortBlock;
 pub use process::{Process, Signal, binary};
 pub use tools::{Skipped, apache_kafka, apache_kafka_tool, interop};
 pub use wait::{eventually, eventually_async};
+pub use wire_client::WireClient;
