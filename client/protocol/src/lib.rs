@@ -5,6 +5,7 @@ mod error_code;
 pub mod frame;
 mod header;
 mod message;
+pub mod messages;
 mod string;
 pub mod time;
 pub mod types;
