@@ -1,11 +1,13 @@
 //! Kafka's wire protocol: framing, headers, messages, record batches and compression; opens no socket.
 
 mod api_key;
+pub mod compression;
 mod error_code;
 pub mod frame;
 mod header;
 mod message;
 pub mod messages;
+pub mod record_batch;
 mod string;
 pub mod time;
 pub mod types;

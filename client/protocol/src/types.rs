@@ -3,6 +3,9 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 
+/// Identity of a topic, for as long as it exists; a topic created anew under the same name has another.
+pub type TopicId = crate::Uuid;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($repr:ty)) => {
         $(#[$doc])*
