@@ -83,3 +83,6 @@ pub enum BatchError {
         reason: &'static str,
     },
 }
+
+#[cfg(test)]
+mod tests;
