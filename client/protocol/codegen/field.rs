@@ -67,7 +67,9 @@ impl<'a> Spelled<'a> {
             FieldKind::Bytes => format!("d.nullable_bytes({flexible})?"),
             FieldKind::Records => format!("d.nullable_records({flexible})?"),
             FieldKind::Struct(name) => {
-                format!("if d.is_present()? {{ Some({name}::read(d, v)?) }} else {{ None }}")
+                let is_present =
+                    if self.field.tag.is_some() { "d.uvarint()? != 0" } else { "d.is_present()?" };
+                format!("if {is_present} {{ Some({name}::read(d, v)?) }} else {{ None }}")
             }
             FieldKind::Array(element) => format!(
                 "match d.nullable_array_length({flexible})? {{ Some(count) => Some({}), None => None }}",
@@ -115,8 +117,11 @@ impl<'a> Spelled<'a> {
             FieldKind::String => format!("e.put_string(self.{name}.as_deref(), {flexible})?;"),
             FieldKind::Bytes => format!("e.put_bytes(self.{name}.as_deref(), {flexible})?;"),
             FieldKind::Records => format!("e.put_records(self.{name}.as_ref(), {flexible})?;"),
+            // Kafka marks null with a byte, but in tagged fields with a variable-length integer.
             FieldKind::Struct(_) => format!(
-                "e.put_present(self.{name}.is_some()); if let Some(item) = &self.{name} {{ item.write(e, v)?; }}"
+                "e.{}(self.{name}.is_some(){}); if let Some(item) = &self.{name} {{ item.write(e, v)?; }}",
+                if self.field.tag.is_some() { "put_uvarint" } else { "put_present" },
+                if self.field.tag.is_some() { ".into()" } else { "" },
             ),
             FieldKind::Array(element) => format!(
                 "e.put_length(self.{name}.as_ref().map(Vec::len), {flexible})?; for item in self.{name}.iter().flatten() {{ {} }}",

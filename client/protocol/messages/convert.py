@@ -39,11 +39,13 @@ def load(folder):
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             message = json.loads(re.sub(r"(?m)^\s*//.*$", "", file.read()))
         message["range"] = versions(message["validVersions"], 99)
-        if message.get("latestVersionUnstable"):
-            message["range"].remove(max(message["range"]))
-        if message["range"]:
-            messages[message["name"]] = message
-    return messages
+        messages[message["name"]] = message
+    # The mark is on the request and holds for the response too.
+    for message in list(messages.values()):
+        if message["type"] == "request" and message.get("latestVersionUnstable"):
+            for name in (message["name"], message["name"].replace("Request", "Response")):
+                messages[name]["range"].discard(max(messages[name]["range"]))
+    return {name: message for name, message in messages.items() if message["range"]}
 
 
 def versions(text, top):
