@@ -32,7 +32,9 @@ const KNOWN: &[Known] = &[Known {
     reason: "the kit that starts Kafka sets it",
 }];
 
-const SCRIPTS: &[(&str, fn(&mut Session))] = &[
+type Script = fn(&mut Session);
+
+const SCRIPTS: &[(&str, Script)] = &[
     ("topics", topics::script),
     ("produce", produce::script),
     ("fetch", fetch::script),

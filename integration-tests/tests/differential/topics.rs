@@ -122,7 +122,8 @@ fn create_with_assignments(session: &mut Session) {
 
 fn grow(session: &mut Session) {
     session.create_topic("growing", 2, &[]);
-    let cases: [(&str, &str, i32, Option<&[&[i32]]>); 8] = [
+    type Case<'a> = (&'a str, &'a str, i32, Option<&'a [&'a [i32]]>);
+    let cases: [Case<'_>; 8] = [
         ("grow to fewer", "growing", 1, None),
         ("grow to the same", "growing", 2, None),
         ("grow to none", "growing", 0, None),
