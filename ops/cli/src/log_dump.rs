@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn torn_tail_is_said_after_what_is_whole() {
         let mut content = segment();
-        content.extend_from_slice(&segment()[..70]);
+        content.extend_from_slice(&segment()[..65]);
         let (text, result) = dump_of(&content, Output::Json);
         assert!(text.contains(r#""checksum":"ok""#), "{text}");
         assert!(format!("{:#}", result.unwrap_err()).contains("ends inside a batch"));
