@@ -2,4 +2,6 @@
 
 pub mod clock;
 pub mod handlers;
+pub mod listener;
+pub mod metrics;
 pub mod services;

@@ -6,6 +6,7 @@
 //! its result is sent in the order of the requests all the same.
 
 mod answer;
+pub mod api_versions;
 mod context;
 mod file_slice;
 

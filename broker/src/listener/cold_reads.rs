@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::buffers::PooledBuffer;
 use crate::handlers::SliceSource;
@@ -19,7 +19,7 @@ pub struct ColdReads {
 #[derive(Debug)]
 struct Shared {
     /// As many as there are threads at most, so the queue never overflows.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     jobs: SyncSender<Job>,
     queue: Arc<Mutex<Receiver<Job>>>,
     threads: Mutex<usize>,
@@ -31,6 +31,7 @@ struct Job {
     position: u64,
     len: usize,
     buffer: PooledBuffer,
+    turn: OwnedSemaphorePermit,
     reply: oneshot::Sender<(PooledBuffer, io::Result<usize>)>,
 }
 
@@ -40,7 +41,7 @@ impl ColdReads {
         let threads_max = threads_max.max(1);
         let (jobs, queue) = sync_channel(threads_max);
         let shared = Shared {
-            turns: Semaphore::new(threads_max),
+            turns: Arc::new(Semaphore::new(threads_max)),
             jobs,
             queue: Arc::new(Mutex::new(queue)),
             threads: Mutex::new(0),
@@ -57,10 +58,11 @@ impl ColdReads {
         len: usize,
         buffer: PooledBuffer,
     ) -> io::Result<(PooledBuffer, usize)> {
-        let _turn = self.shared.turns.acquire().await.expect("the semaphore is never closed");
+        let turns = Arc::clone(&self.shared.turns);
+        let turn = turns.acquire_owned().await.expect("the semaphore is never closed");
         self.shared.maybe_start_thread()?;
         let (reply, answer) = oneshot::channel();
-        let job = Job { source, position, len, buffer, reply };
+        let job = Job { source, position, len, buffer, turn, reply };
         self.shared.jobs.try_send(job).map_err(io::Error::other)?;
         let (buffer, read) = answer.await.map_err(io::Error::other)?;
         Ok((buffer, read?))
@@ -87,10 +89,11 @@ impl Shared {
 fn run(queue: &Mutex<Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { source, position, len, mut buffer, reply }) = job else { return };
+        let Ok(Job { source, position, len, mut buffer, turn, reply }) = job else { return };
         let len = len.min(buffer.len());
         let read = source.read_cold(position, &mut buffer[..len]);
         // The connection may be gone; then the buffer returns to its pool here.
+        drop(turn);
         drop(reply.send((buffer, read)));
     }
 }

@@ -199,8 +199,11 @@ struct Pace {
 
 impl Pace {
     fn start(length: usize, received: usize, limits: &Limits) -> Self {
-        let window =
-            if length <= SMALL_FRAME_BYTES { limits.small_frame_time_max } else { limits.rate_window };
+        let window = if length <= SMALL_FRAME_BYTES {
+            limits.small_frame_time_max
+        } else {
+            limits.rate_window
+        };
         Self { length, deadline: deadline_after(window), received_before: received }
     }
 
@@ -226,9 +229,7 @@ impl AsRef<[u8]> for Frame {
 fn deadline_after(duration: Duration) -> Instant {
     // Far enough for "never", and short of what the timer could not hold.
     const FAR: Duration = Duration::from_hours(24 * 365);
-    #[expect(clippy::disallowed_methods, reason = "a driver: tokio's clock, for a timeout of the socket")]
-    let now = Instant::now();
-    now + duration.min(FAR)
+    Instant::now() + duration.min(FAR)
 }
 
 #[cfg(test)]

@@ -85,10 +85,7 @@ impl FrameMemory {
 
     /// Bytes that are not held now: of small and of other frames.
     pub fn available_bytes(&self) -> (usize, usize) {
-        (
-            self.small.available_permits() * UNIT_BYTES,
-            self.large.available_permits() * UNIT_BYTES,
-        )
+        (self.small.available_permits() * UNIT_BYTES, self.large.available_permits() * UNIT_BYTES)
     }
 }
 

@@ -24,7 +24,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use accept::{AcceptError, Endpoint, Listener, Network};
+pub use accept::{AcceptError, BACKLOG, Endpoint, Listener, Network};
 pub use buffers::{BufferPool, PooledBuffer};
 pub use cold_reads::ColdReads;
 pub use frame::{FrameReadError, FrameReader};

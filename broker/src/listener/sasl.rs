@@ -28,9 +28,7 @@ impl Session {
     pub(super) fn admit(&self, key: ApiKey) -> Option<Principal> {
         match self {
             Self::Authenticated(principal) => Some(principal.clone()),
-            Self::Unauthenticated => {
-                matches!(key, ApiKey::ApiVersions).then(Principal::anonymous)
-            }
+            Self::Unauthenticated => matches!(key, ApiKey::ApiVersions).then(Principal::anonymous),
         }
     }
 }
