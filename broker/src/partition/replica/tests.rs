@@ -1,0 +1,180 @@
+use super::*;
+
+const LAZY: Settings = Settings { flush_messages: i64::MAX, flush_after: None, in_sync_min: 1 };
+const DURABLE: Settings = Settings { flush_messages: 1, ..LAZY };
+
+fn at(ms: u64) -> Now {
+    Now::default().after(Duration::from_millis(ms))
+}
+
+fn opened(log_end: i64) -> Opened {
+    Opened {
+        broker: BrokerId(1),
+        log_start: Offset(0),
+        log_end: Offset(log_end),
+        high_watermark: Offset(0),
+    }
+}
+
+fn assignment(leads: bool, epoch: i32, in_sync: &[i32]) -> Input<&'static str> {
+    Input::Assigned(Assignment {
+        leader: BrokerId(if leads { 1 } else { 2 }),
+        leader_epoch: LeaderEpoch(epoch),
+        leads,
+        replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
+        in_sync: in_sync.iter().map(|id| BrokerId(*id)).collect(),
+    })
+}
+
+fn appended(end: i64, acks: Acks, waiter: &'static str) -> Input<&'static str> {
+    Input::Appended { end: Offset(end), bytes: 100, acks, waiter: Some(waiter) }
+}
+
+struct Scene {
+    replica: Replica<&'static str>,
+}
+
+impl Scene {
+    fn leader(settings: Settings, in_sync: &[i32]) -> Self {
+        let mut scene = Self { replica: Replica::new(opened(0), settings) };
+        scene.at(0, assignment(true, 1, in_sync));
+        scene
+    }
+
+    fn at(&mut self, ms: u64, input: Input<&'static str>) -> Vec<Effect<&'static str>> {
+        let mut effects = Vec::new();
+        self.replica.handle(input, at(ms), &mut effects);
+        effects
+    }
+
+    fn acks(
+        &mut self,
+        input: Input<&'static str>,
+    ) -> Vec<(&'static str, Result<(), ErrorCode>)> {
+        let effects = self.at(0, input);
+        let ack = |effect| match effect {
+            Effect::Ack(waiter, outcome) => Some((waiter, outcome)),
+            _ => None,
+        };
+        effects.into_iter().filter_map(ack).collect()
+    }
+}
+
+#[test]
+fn leader_alone_acknowledges_at_once_after_publishing() {
+    let mut scene = Scene::leader(LAZY, &[1]);
+    let effects = scene.at(0, appended(3, Acks::All, "a"));
+    assert_eq!(
+        effects,
+        [Effect::Publish, Effect::Wake { visible: 100, changed: false }, Effect::Ack("a", Ok(()))]
+    );
+    assert_eq!(scene.replica.high_watermark(), Offset(3));
+}
+
+#[test]
+fn epoch_is_noted_before_the_first_append() {
+    let mut scene = Scene { replica: Replica::new(opened(7), LAZY) };
+    assert_eq!(scene.replica.check_append(Acks::Leader), Err(ErrorCode::NotLeaderOrFollower));
+    let effects = scene.at(0, assignment(true, 4, &[1]));
+    assert_eq!(effects[0], Effect::BeginEpoch(LeaderEpoch(4)));
+    assert_eq!(scene.replica.check_append(Acks::All), Ok(LeaderEpoch(4)));
+    assert_eq!(scene.replica.high_watermark(), Offset(7), "what recovery kept is visible");
+}
+
+#[test]
+fn durable_topic_acknowledges_only_what_is_on_disk() {
+    let mut scene = Scene::leader(DURABLE, &[1]);
+    let effects = scene.at(0, appended(3, Acks::Leader, "a"));
+    assert_eq!(effects, [Effect::Publish, Effect::Flush]);
+    assert_eq!(scene.at(0, appended(5, Acks::All, "b")), [Effect::Publish], "one flush at a time");
+    assert_eq!(scene.replica.high_watermark(), Offset(0));
+    let effects = scene.at(1, Input::Flushed { end: Offset(3) });
+    assert_eq!(
+        effects,
+        [
+            Effect::Publish,
+            Effect::Ack("a", Ok(())),
+            Effect::Wake { visible: 100, changed: false },
+            Effect::Flush
+        ]
+    );
+    assert_eq!(scene.acks(Input::Flushed { end: Offset(5) }), [("b", Ok(()))]);
+}
+
+#[test]
+fn flush_is_due_by_count_or_by_time() {
+    let settings =
+        Settings { flush_messages: 10, flush_after: Some(Duration::from_millis(50)), ..LAZY };
+    let mut scene = Scene::leader(settings, &[1]);
+    assert!(!scene.at(0, appended(9, Acks::Leader, "a")).contains(&Effect::Flush));
+    assert_eq!(scene.replica.next_deadline(), Some(Duration::from_millis(50)));
+    assert_eq!(scene.at(49, Input::Tick), []);
+    assert_eq!(scene.at(50, Input::Tick), [Effect::Flush]);
+    assert_eq!(scene.replica.next_deadline(), None);
+    scene.at(60, appended(12, Acks::Leader, "b"));
+    assert!(!scene.at(70, Input::Flushed { end: Offset(9) }).contains(&Effect::Flush));
+    assert_eq!(scene.replica.next_deadline(), Some(Duration::from_millis(100)));
+    assert!(scene.at(80, appended(19, Acks::Leader, "c")).contains(&Effect::Flush));
+}
+
+#[test]
+fn acks_all_waits_for_everybody_in_sync() {
+    let mut scene = Scene::leader(LAZY, &[1, 2, 3]);
+    assert_eq!(scene.acks(appended(10, Acks::Leader, "one")), [("one", Ok(()))]);
+    assert_eq!(scene.acks(appended(20, Acks::All, "all")), []);
+    let fetched = |broker, end| Input::FollowerFetched { broker: BrokerId(broker), end: Offset(end) };
+    assert_eq!(scene.acks(fetched(2, 20)), []);
+    assert_eq!(scene.acks(fetched(3, 19)), []);
+    assert_eq!(scene.replica.high_watermark(), Offset(19));
+    assert_eq!(scene.acks(fetched(3, 20)), [("all", Ok(()))]);
+}
+
+#[test]
+fn too_few_in_sync_refuses_acks_all_and_hides_the_rest() {
+    let mut scene = Scene::leader(Settings { in_sync_min: 2, ..LAZY }, &[1]);
+    assert_eq!(scene.replica.check_append(Acks::All), Err(ErrorCode::NotEnoughReplicas));
+    assert_eq!(scene.replica.check_append(Acks::Leader), Ok(LeaderEpoch(1)));
+    scene.at(0, appended(5, Acks::Leader, "a"));
+    assert_eq!(scene.replica.high_watermark(), Offset(0));
+}
+
+#[test]
+fn losing_leadership_answers_whoever_waits() {
+    let mut scene = Scene::leader(DURABLE, &[1, 2]);
+    scene.at(0, appended(5, Acks::All, "all"));
+    scene.at(0, appended(6, Acks::Leader, "one"));
+    let error = Err(ErrorCode::NotLeaderOrFollower);
+    assert_eq!(scene.acks(assignment(false, 2, &[2])), [("one", error), ("all", error)]);
+    assert_eq!(scene.replica.role(), Role::Follower);
+    assert_eq!(scene.at(0, assignment(true, 1, &[1])), [], "an older epoch is ignored");
+}
+
+#[test]
+fn repeated_batch_is_acknowledged_when_the_original_is() {
+    let mut scene = Scene::leader(DURABLE, &[1]);
+    scene.at(0, appended(5, Acks::All, "first"));
+    let again = |end| Input::Repeated { end: Offset(end), acks: Acks::All, waiter: "again" };
+    assert_eq!(scene.acks(again(5)), []);
+    let acks = scene.acks(Input::Flushed { end: Offset(5) });
+    assert_eq!(acks, [("first", Ok(())), ("again", Ok(()))]);
+    assert_eq!(scene.acks(again(5)), [("again", Ok(()))]);
+}
+
+#[test]
+fn failed_disk_answers_everybody_and_takes_nothing_more() {
+    let mut scene = Scene::leader(DURABLE, &[1]);
+    scene.at(0, appended(5, Acks::All, "a"));
+    let error = Err(ErrorCode::KafkaStorageError);
+    assert_eq!(scene.acks(Input::Failed), [("a", error)]);
+    assert_eq!(scene.acks(appended(6, Acks::All, "b")), [("b", error)]);
+    assert_eq!(scene.replica.check_append(Acks::Leader), Err(ErrorCode::KafkaStorageError));
+    scene.at(0, assignment(true, 9, &[1]));
+    assert_eq!(scene.replica.role(), Role::Offline);
+}
+
+#[test]
+fn durability_can_be_turned_off_while_producers_wait() {
+    let mut scene = Scene::leader(DURABLE, &[1]);
+    scene.at(0, appended(5, Acks::All, "a"));
+    assert_eq!(scene.acks(Input::Configured(LAZY)), [("a", Ok(()))]);
+}
