@@ -1,0 +1,7 @@
+//! Incremental fetch sessions (KIP-227), kept as subscriptions: what did not change is not looked at.
+
+mod cache;
+mod session;
+
+pub use cache::Cache;
+pub use session::{Change, Entry, Session, Told, TopicKey, TopicNaming, Wanted};

@@ -1,0 +1,19 @@
+//! One partition's replica on this broker: its state machine, what others see of it, and how to find it.
+
+mod ack_queue;
+mod handle;
+mod high_watermark;
+pub mod replica;
+mod settings;
+mod table;
+mod view;
+mod watch;
+
+pub use ack_queue::AckQueue;
+pub use handle::{Address, PartitionHandle};
+pub use high_watermark::HighWatermark;
+pub use replica::{Acks, Assignment, Replica, Role};
+pub use settings::TopicSettings;
+pub use table::PartitionTable;
+pub use view::{Located, LogReader, ReadRange, TimestampOffset, View};
+pub use watch::{SubscriberKey, Subscribers, Subscription, Watcher};
