@@ -148,7 +148,7 @@ mod tests {
 
     fn create(cache: &Cache, partitions: usize, now: Duration) -> Option<i32> {
         let make = |id| Session::new(id, TopicNaming::Ids);
-        cache.create(7, partitions, now, make).map(|session| session.id)
+        cache.create(partitions as u32, partitions, now, make).map(|session| session.id)
     }
 
     #[test]

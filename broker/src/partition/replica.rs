@@ -295,12 +295,7 @@ impl<W> Replica<W> {
         effects.push(Effect::Wake { visible: 0, changed: true });
     }
 
-    fn handle_configured(
-        &mut self,
-        settings: Settings,
-        now: Now,
-        effects: &mut Vec<Effect<W>>,
-    ) {
+    fn handle_configured(&mut self, settings: Settings, now: Now, effects: &mut Vec<Effect<W>>) {
         self.settings = settings;
         if self.role == Role::Leader {
             self.count_in_sync();

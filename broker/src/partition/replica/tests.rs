@@ -47,10 +47,7 @@ impl Scene {
         effects
     }
 
-    fn acks(
-        &mut self,
-        input: Input<&'static str>,
-    ) -> Vec<(&'static str, Result<(), ErrorCode>)> {
+    fn acks(&mut self, input: Input<&'static str>) -> Vec<(&'static str, Result<(), ErrorCode>)> {
         let effects = self.at(0, input);
         let ack = |effect| match effect {
             Effect::Ack(waiter, outcome) => Some((waiter, outcome)),
@@ -122,7 +119,8 @@ fn acks_all_waits_for_everybody_in_sync() {
     let mut scene = Scene::leader(LAZY, &[1, 2, 3]);
     assert_eq!(scene.acks(appended(10, Acks::Leader, "one")), [("one", Ok(()))]);
     assert_eq!(scene.acks(appended(20, Acks::All, "all")), []);
-    let fetched = |broker, end| Input::FollowerFetched { broker: BrokerId(broker), end: Offset(end) };
+    let fetched =
+        |broker, end| Input::FollowerFetched { broker: BrokerId(broker), end: Offset(end) };
     assert_eq!(scene.acks(fetched(2, 20)), []);
     assert_eq!(scene.acks(fetched(3, 19)), []);
     assert_eq!(scene.replica.high_watermark(), Offset(19));
