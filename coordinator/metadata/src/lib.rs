@@ -1,5 +1,6 @@
 //! The cluster's metadata: model, key space, image and its feed, and the stores that hold it.
 
+pub mod config;
 pub mod image;
 pub mod keys;
 pub mod model;
