@@ -3,6 +3,7 @@
 //! The vectors come from `integration-tests/interop/java-golden`. `GOLDEN=FILE` checks the vectors in a
 //! file as well.
 
+#[path = "support/vectors.rs"]
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,57 +1,25 @@
 //! Damaged messages against every decoder: typed errors only, and no more memory than a frame's size justifies.
 
-mod support;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod support {
+    pub mod counting;
+    mod vectors;
+    pub use vectors::*;
+}
 
 use bytes::Bytes;
 use ottla_protocol::messages::RecodeError;
+use ottla_protocol::wire::{DecodeError, Encoder};
+use support::counting::counted;
 use support::{codec, is_header, sample};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(bytes: usize) {
-    ALLOCATED.with(|allocated| allocated.set(allocated.get() + bytes));
-}
-
-// SAFETY: passes every call on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Decodes; what was decoded must encode. Returns the bytes allocated on the way.
 fn feed(recode: fn(Bytes, i16) -> Result<Bytes, RecodeError>, bytes: &[u8], version: i16) -> usize {
     let frame = Bytes::copy_from_slice(bytes);
-    let before = ALLOCATED.with(Cell::get);
-    let result = recode(frame, version);
-    let allocated = ALLOCATED.with(Cell::get) - before;
+    let (result, allocated) = counted(|| recode(frame, version));
     if let Err(RecodeError::Encode(error)) = result {
         panic!("decoded, but not encoded: {error}, version {version}, {bytes:02x?}");
     }
-    allocated
+    allocated.bytes
 }
 
 /// The documented budget of a decoder, and as much again as the encoder's buffer may take by doubling.
@@ -134,10 +102,13 @@ fn versions_that_do_not_exist_are_refused() {
 
 #[test]
 fn array_of_cheap_elements_in_a_large_frame_is_held_to_the_budget() {
-    // Four million empty names: 128 MiB in memory if nobody counts.
-    let mut bytes = vec![0; 4 << 20];
-    bytes[..4].copy_from_slice(&[0xff, 0xff, 0xff, 0x01]);
+    // Three million empty names: 96 MB in memory if nobody counts, from a frame of 4 MB.
+    let mut encoder = Encoder::new();
+    encoder.put_length(Some(3_000_000), true).unwrap();
+    encoder.put_raw(&vec![1; 4 << 20]);
+    let frame = encoder.finish().into_contiguous().unwrap();
     let info = codec("ListGroupsRequest").unwrap();
-    let allocated = feed(info.recode, &bytes, 5);
-    assert!(allocated <= 16 * 1024, "{allocated}");
+    let (refused, allocated) = counted(|| (info.recode)(frame, 5));
+    assert_eq!(refused, Err(RecodeError::Decode(DecodeError::OverBudget)));
+    assert!(allocated.bytes <= 1024, "{allocated:?}");
 }

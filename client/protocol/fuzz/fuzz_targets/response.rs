@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../src/messages.rs"]
+#[allow(dead_code)]
+mod messages;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| messages::response(input));
