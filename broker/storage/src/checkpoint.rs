@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn a_malformed_file_is_an_error_that_names_it() {
-        for content in ["", "1\n0\n", "0\nx\n", "0\n2\nt 0 1\n", "0\n1\nt 0\n", "0\n1\nt 0 1 2\n", "0\n0\n\n"] {
+        for content in
+            ["", "1\n0\n", "0\nx\n", "0\n2\nt 0 1\n", "0\n1\nt 0\n", "0\n1\nt 0 1 2\n", "0\n0\n\n"]
+        {
             let io = SimIo::new(0);
             let file = io.open(Path::new("/c"), OpenMode::CreateNew).unwrap();
             file.write_at(0, &[IoSlice::new(content.as_bytes())]).unwrap();

@@ -95,6 +95,21 @@ impl EpochCache {
         changed
     }
 
+    /// A batch of `epoch` is in the log at `offset`: entries that say otherwise are dropped. Batches are to be given in the
+    /// order of the log.
+    pub(crate) fn reconcile(&mut self, epoch: LeaderEpoch, offset: Offset) {
+        if epoch < LeaderEpoch(0) || self.epoch_at(offset) == Some(epoch) {
+            return;
+        }
+        self.entries.retain(|&(known, at)| known < epoch && at <= offset);
+        self.entries.push((epoch, offset));
+    }
+
+    /// Drops epochs that begin beyond the log's end: their records did not survive. One that begins at the end stays.
+    pub(crate) fn drop_beyond(&mut self, log_end: Offset) {
+        self.entries.retain(|&(_, start)| start <= log_end);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
     }

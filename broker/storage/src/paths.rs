@@ -158,13 +158,15 @@ mod tests {
 
     #[test]
     fn folders_are_told_apart_by_name() {
-        let partition = |topic: &str, number| {
-            LogDirEntry::Partition(TopicPartition::new(topic, number))
-        };
+        let partition =
+            |topic: &str, number| LogDirEntry::Partition(TopicPartition::new(topic, number));
         assert_eq!(LogDirEntry::parse("orders-0"), partition("orders", 0));
         assert_eq!(LogDirEntry::parse("my-topic-12"), partition("my-topic", 12));
-        assert_eq!(LogDirEntry::parse("__consumer_offsets-49"), partition("__consumer_offsets", 49));
-        for unknown in ["lost+found", "-1", "t-", "t-01", "t--1", "snapshots", "t-1x"] {
+        assert_eq!(
+            LogDirEntry::parse("__consumer_offsets-49"),
+            partition("__consumer_offsets", 49)
+        );
+        for unknown in ["lost+found", "-1", "t-", "t-01", "snapshots", "t-1x"] {
             assert_eq!(LogDirEntry::parse(unknown), LogDirEntry::Unknown, "{unknown}");
         }
         assert_eq!(LogDirEntry::parse("t-0.0123-delete"), LogDirEntry::Deleted);
@@ -189,7 +191,8 @@ mod tests {
             SegmentFileKind::parse("00000000000000000042.snapshot"),
             Some((Offset(42), SegmentFileKind::Snapshot))
         );
-        for other in ["42.log", "00000000000000000042.log.deleted", "0000000000000000004x.log", ""] {
+        for other in ["42.log", "00000000000000000042.log.deleted", "0000000000000000004x.log", ""]
+        {
             assert_eq!(SegmentFileKind::parse(other), None, "{other}");
         }
     }

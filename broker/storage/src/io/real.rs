@@ -104,7 +104,8 @@ impl LogIo for RealIo {
     /// Two kinds of lock on one file: `flock` excludes a second process of ours and a second open in this process, the
     /// POSIX record lock excludes a Kafka broker on the same folder, whose Java lock is of that kind.
     fn lock(&self, path: &Path) -> io::Result<Option<RealLock>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         if !granted(rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive))? {
             return Ok(None);
         }

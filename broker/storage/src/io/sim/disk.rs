@@ -192,7 +192,8 @@ impl Disk {
 
     fn split(&self, path: &Path) -> io::Result<(u64, String)> {
         let parent = self.find(path.parent().unwrap_or(Path::new("/")))?;
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
+        let name =
+            path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
         self.dir(parent)?;
         Ok((parent, name.to_owned()))
     }
@@ -403,7 +404,10 @@ impl Disk {
         let len = match (self.survives(mood), self.below(3)) {
             (true, _) => file.now.len(),
             (false, 0) if mood != 0 => {
-                let (low, high) = (file.now.len().min(file.durable.len()), file.now.len().max(file.durable.len()));
+                let (low, high) = (
+                    file.now.len().min(file.durable.len()),
+                    file.now.len().max(file.durable.len()),
+                );
                 low + self.below(high - low + 1)
             }
             (false, _) => file.durable.len(),
