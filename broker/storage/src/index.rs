@@ -331,6 +331,12 @@ mod tests {
         OffsetEntry { relative_offset: 10 * i + 9, position: 100 * i }
     }
 
+    fn push(index: &Index<OffsetEntry>, entries: std::ops::Range<u32>) {
+        for i in entries {
+            index.push(entry(i));
+        }
+    }
+
     fn floor(
         index: &Index<OffsetEntry>,
         file: &SimFile,
