@@ -1,0 +1,215 @@
+//! What follows from a verdict about brokers: their records, and every partition that it touches.
+//!
+//! The order of the writes is what keeps this safe when the controller dies between them:
+//! 1. records that fence or drain, so that nobody is elected who must not be;
+//! 2. partitions, every leader in its present life;
+//! 3. records that register or unfence, so that no broker is active while a partition still names its
+//!    former life.
+//!
+//! A successor starts from the image: what 1 announced and 2 did not finish is found again by
+//! [`sweep`] without any verdict, and before 3 the verdict itself is found again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_metadata::image::{Image, Versioned};
+use ottla_metadata::keys::{ConfigResource, Key};
+use ottla_metadata::model::{BrokerClaim, BrokerRecord, Partition, PreviousLife, Rest, Topic};
+use ottla_protocol::Uuid;
+
+use super::election::{self, Elected, Election, Member, Members, Rules, Standing};
+use super::liveness::Verdict;
+use super::plan::{Change, Unit};
+
+/// What to write, and what it means for the metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sweep {
+    /// The writes, in the order that matters.
+    pub units: Vec<Unit>,
+    /// How leaders were found, one entry for each partition that changes.
+    pub elections: Vec<Election>,
+}
+
+/// Every registered broker, as the records say. A record whose broker has claimed anew stands for a life
+/// that is over.
+pub fn members(image: &Image) -> Members {
+    let member = |(id, record): (i32, &Arc<Versioned<BrokerRecord>>)| {
+        let newer = image.claim(id).filter(|claim| claim.create_revision != record.broker_epoch);
+        let standing = if record.fenced || newer.is_some() {
+            Standing::Fenced
+        } else if record.draining {
+            Standing::Draining
+        } else {
+            Standing::Active
+        };
+        (id, Member { broker_epoch: record.broker_epoch, standing })
+    };
+    image.brokers().map(member).collect()
+}
+
+/// What the topic's configs, or those of the cluster, say about elections.
+pub fn rules_of(image: &Image, topic: &Topic) -> Rules {
+    let defaults = image.config(&ConfigResource::BrokerDefault);
+    let config = |name: &str| {
+        topic.configs.get(name).or_else(|| defaults.and_then(|entry| entry.configs.get(name)))
+    };
+    let min_isr = config("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1);
+    let unclean = config("unclean.leader.election.enable").is_some_and(|value| value == "true");
+    Rules { min_isr, unclean }
+}
+
+/// Writes what `verdicts` ask for, and brings every partition in line with it. Without verdicts it brings
+/// the partitions in line with the records as they are.
+pub fn sweep(image: &Image, verdicts: &[Verdict]) -> Sweep {
+    let mut before = Vec::new();
+    let mut after = Vec::new();
+    let mut members = members(image);
+    let mut crashed = Vec::new();
+    for verdict in verdicts {
+        let Some(judged) = Judged::of(image, verdict) else { continue };
+        members.set(judged.broker, judged.member());
+        if judged.crashed {
+            crashed.push(judged.broker);
+        }
+        let unit = Unit::from(judged.change());
+        if judged.last { after.push(unit) } else { before.push(unit) }
+    }
+    let mut sweep = Sweep { units: before, elections: Vec::new() };
+    let mut rules: BTreeMap<Uuid, Rules> = BTreeMap::new();
+    for (topic, number, partition) in image.partitions() {
+        let rules = *rules.entry(topic).or_insert_with(|| {
+            let default = Rules { min_isr: 1, unclean: false };
+            image.topic_by_id(topic).map_or(default, |topic| rules_of(image, topic))
+        });
+        let Some(elected) = judge_partition(partition, &crashed, &members, rules) else { continue };
+        let key = Key::Partition(topic, number);
+        sweep.units.push(Change::put(key, partition.mod_revision, &elected.partition).into());
+        sweep.elections.push(elected.election);
+    }
+    sweep.units.extend(after);
+    sweep
+}
+
+/// A partition after brokers whose disks may have lost something left it, and after the elections that
+/// follow; `None` if nothing changes.
+fn judge_partition(
+    partition: &Partition,
+    crashed: &[i32],
+    members: &Members,
+    rules: Rules,
+) -> Option<Elected> {
+    let mut demoted: Option<Partition> = None;
+    for broker in crashed {
+        if let Some(next) = election::demote(demoted.as_ref().unwrap_or(partition), *broker) {
+            demoted = Some(next);
+        }
+    }
+    match demoted {
+        None => election::reconcile(partition, members, rules),
+        Some(demoted) => Some(election::reconcile(&demoted, members, rules).unwrap_or_else(|| {
+            Elected { partition: demoted, election: Election::Kept }
+        })),
+    }
+}
+
+/// A verdict with what it makes of the broker's record.
+struct Judged {
+    broker: i32,
+    mod_revision: i64,
+    record: BrokerRecord,
+    /// It must be written after the partitions.
+    last: bool,
+    /// Its disks may have lost what its seats promise.
+    crashed: bool,
+}
+
+impl Judged {
+    /// `None` if the image no longer has what the verdict was about.
+    fn of(image: &Image, verdict: &Verdict) -> Option<Self> {
+        if let Verdict::Register { broker, heard } = verdict {
+            return Self::registered(image, *broker, *heard);
+        }
+        let (broker, last) = match verdict {
+            Verdict::Unfence { broker } => (*broker, true),
+            Verdict::Fence { broker, .. }
+            | Verdict::Drain { broker }
+            | Verdict::LogDirs { broker, .. }
+            | Verdict::Register { broker, .. } => (*broker, false),
+        };
+        let current = image.broker(broker)?;
+        let mut record = current.value.clone();
+        match verdict {
+            Verdict::Fence { .. } => record.fenced = true,
+            Verdict::Unfence { .. } => record.fenced = false,
+            Verdict::Drain { .. } => record.draining = true,
+            Verdict::LogDirs { offline, .. } => record.offline_log_dirs = offline.clone(),
+            Verdict::Register { .. } => {}
+        }
+        Some(Self { broker, mod_revision: current.mod_revision, record, last, crashed: false })
+    }
+
+    fn registered(image: &Image, broker: i32, heard: bool) -> Option<Self> {
+        let claim = image.claim(broker)?;
+        let former = image.broker(broker);
+        Some(Self {
+            broker,
+            mod_revision: former.map_or(0, |record| record.mod_revision),
+            record: record_of(claim, former.map(|record| &record.value), !heard),
+            last: true,
+            crashed: former.is_some_and(|record| !keeps_seats(claim, record)),
+        })
+    }
+
+    fn member(&self) -> Member {
+        let standing = match (self.record.fenced, self.record.draining) {
+            (true, _) => Standing::Fenced,
+            (false, true) => Standing::Draining,
+            (false, false) => Standing::Active,
+        };
+        Member { broker_epoch: self.record.broker_epoch, standing }
+    }
+
+    fn change(&self) -> Change {
+        Change::put(Key::Broker(self.broker), self.mod_revision, &self.record)
+    }
+}
+
+/// Whether the disks of a broker that claims anew still hold what its seats in ISR and ELR promise: it
+/// must know the life that the record stands for as its previous one, and that life must have ended
+/// cleanly or as a mere crash of the process.
+fn keeps_seats(claim: &Versioned<BrokerClaim>, record: &BrokerRecord) -> bool {
+    let lost_no_directory =
+        record.log_dirs.iter().all(|id| claim.log_dirs.contains(id) || id.is_zero());
+    match claim.previous {
+        PreviousLife::Clean { broker_epoch } | PreviousLife::ProcessCrash { broker_epoch } => {
+            broker_epoch == record.broker_epoch && lost_no_directory
+        }
+        PreviousLife::None | PreviousLife::MachineCrash { .. } => false,
+    }
+}
+
+fn record_of(
+    claim: &Versioned<BrokerClaim>,
+    former: Option<&BrokerRecord>,
+    fenced: bool,
+) -> BrokerRecord {
+    BrokerRecord {
+        broker_epoch: claim.create_revision,
+        fenced,
+        draining: false,
+        boot_id: claim.boot_id.clone(),
+        incarnation_id: claim.incarnation_id,
+        listeners: claim.listeners.clone(),
+        inter_broker_listener: claim.inter_broker_listener.clone(),
+        rack: claim.rack.clone(),
+        log_dirs: claim.log_dirs.clone(),
+        offline_log_dirs: Vec::new(),
+        features: claim.features.clone(),
+        version: claim.version.clone(),
+        http: claim.http.clone(),
+        rest: former.map_or_else(Rest::new, |record| record.rest.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! Who leads a partition, and who is in its ISR and ELR: functions of one partition and of the standing
+//! of its brokers.
+//!
+//! They are written to be repeated: [`reconcile`] of a reconciled partition changes nothing, so whatever
+//! was left half done, by this controller or its predecessor, is finished by looking again.
+
+use std::collections::BTreeMap;
+
+use ottla_metadata::model::{NO_LEADER, Partition};
+
+/// Whether a broker may lead and be in an ISR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// May lead and be in an ISR.
+    Active,
+    /// Going to stop: hands over what it leads and leaves every ISR.
+    Draining,
+    /// Not known to be alive in the life that its epoch names.
+    Fenced,
+}
+
+/// A broker as elections see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// The life that is meant.
+    pub broker_epoch: i64,
+    /// What it may do.
+    pub standing: Standing,
+}
+
+/// Every registered broker by id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members(BTreeMap<i32, Member>);
+
+impl Members {
+    /// True if `id` may lead and be in an ISR.
+    pub fn is_active(&self, id: i32) -> bool {
+        self.0.get(&id).is_some_and(|member| member.standing == Standing::Active)
+    }
+
+    /// The broker called `id`.
+    pub fn member(&self, id: i32) -> Option<Member> {
+        self.0.get(&id).copied()
+    }
+
+    /// Adds or replaces a broker.
+    pub fn set(&mut self, id: i32, member: Member) {
+        self.0.insert(id, member);
+    }
+
+    /// Ids and standings in the order of ids.
+    pub fn iter(&self) -> impl Iterator<Item = (i32, Member)> {
+        self.0.iter().map(|(id, member)| (*id, *member))
+    }
+}
+
+impl FromIterator<(i32, Member)> for Members {
+    fn from_iter<T: IntoIterator<Item = (i32, Member)>>(members: T) -> Self {
+        Self(members.into_iter().collect())
+    }
+}
+
+/// What a topic's configs say about elections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// `min.insync.replicas`, at least 1: with fewer in the ISR, those who left it stay eligible.
+    pub min_isr: usize,
+    /// `unclean.leader.election.enable`: whether a broker may lead that may lack acknowledged records.
+    pub unclean: bool,
+}
+
+impl Rules {
+    /// More than the replicas can never be in sync.
+    fn min_isr_of(self, partition: &Partition) -> usize {
+        self.min_isr.min(partition.replicas.len()).max(1)
+    }
+}
+
+/// How a leader was found, from the safest way to the most dangerous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Election {
+    /// The leader stays, only the ISR or ELR changed.
+    Kept,
+    /// From the ISR.
+    InSync,
+    /// From the ELR: out of the ISR, but holding everything that was acknowledged.
+    Eligible,
+    /// The last leader, whose machine went down: unsynced records may be gone, and nobody has more.
+    LastKnown,
+    /// Any replica that lives, because the topic allows it: acknowledged records may be gone.
+    Unclean,
+    /// Nobody can lead.
+    Offline,
+}
+
+/// A partition as it shall be written, and how its leader was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Elected {
+    /// The new value.
+    pub partition: Partition,
+    /// How its leader was found.
+    pub election: Election,
+}
+
+/// What a partition must become given the standing of its brokers; `None` if it is that already.
+///
+/// 1. Whoever is not active leaves the ISR. While the ISR is smaller than `min.insync.replicas` those who
+///    leave it are eligible (ELR), since acks=all stood still without them.
+/// 2. A leader in the ISR, in the life that it was elected in, stays. Otherwise one is found, in the order
+///    ISR, ELR, last known leader, unclean (where allowed), within each in the order of the replicas.
+/// 3. Any change of the leader or of its life raises the leader epoch.
+pub fn reconcile(partition: &Partition, members: &Members, rules: Rules) -> Option<Elected> {
+    let mut next = partition.clone();
+    next.isr.retain(|id| members.is_active(*id));
+    settle_eligible(&mut next, partition, rules);
+    let election = if keeps_leader(&next, members) {
+        Election::Kept
+    } else {
+        let election = choose_leader(&mut next, members, rules);
+        next.leader_broker_epoch =
+            members.member(next.leader).map_or(-1, |member| member.broker_epoch);
+        if next.leader != partition.leader
+            || next.leader_broker_epoch != partition.leader_broker_epoch
+        {
+            next.leader_epoch += 1;
+        }
+        if election == Election::Eligible {
+            settle_eligible(&mut next, partition, rules);
+        }
+        election
+    };
+    (next != *partition).then_some(Elected { partition: next, election })
+}
+
+/// Takes `broker` out of ISR and ELR because its disk may have lost what it had: its machine went down, or
+/// its log directories are not those it had. It becomes a last known replica instead.
+///
+/// The only replica of a partition stays what it is: there is nobody to elect instead of it and nothing to
+/// compare it with, so its partition continues with what its disk kept. That is the durability of one
+/// replica; `flush.messages=1` makes it that of the disk.
+pub fn demote(partition: &Partition, broker: i32) -> Option<Partition> {
+    let held_seat = partition.isr.contains(&broker) || partition.elr.contains(&broker);
+    if !held_seat || partition.replicas.len() == 1 {
+        return None;
+    }
+    let mut next = partition.clone();
+    next.isr.retain(|id| *id != broker);
+    next.elr.retain(|id| *id != broker);
+    next.last_known_elr.retain(|id| *id != broker);
+    if partition.leader == broker {
+        next.last_known_elr.insert(0, broker);
+    } else {
+        next.last_known_elr.push(broker);
+    }
+    Some(next)
+}
+
+/// The partition that a creation writes for `replicas`, whose first active one leads; `None` if none is.
+pub fn first_state(replicas: &[i32], members: &Members) -> Option<Partition> {
+    let isr: Vec<i32> = replicas.iter().copied().filter(|id| members.is_active(*id)).collect();
+    let leader = *isr.first()?;
+    Some(Partition {
+        replicas: replicas.to_vec(),
+        log_dirs: Vec::new(),
+        adding: Vec::new(),
+        removing: Vec::new(),
+        isr,
+        elr: Vec::new(),
+        last_known_elr: Vec::new(),
+        leader,
+        leader_epoch: 0,
+        leader_broker_epoch: members.member(leader)?.broker_epoch,
+        recovering: false,
+        rest: Default::default(),
+    })
+}
+
+/// The partition with the ISR that its leader proposed, which the caller has checked.
+pub fn with_isr(
+    partition: &Partition,
+    isr: Vec<i32>,
+    recovering: bool,
+    rules: Rules,
+) -> Partition {
+    let mut next = partition.clone();
+    next.isr = isr;
+    next.recovering = recovering;
+    settle_eligible(&mut next, partition, rules);
+    next
+}
+
+/// Invariant afterwards: ISR and ELR are disjoint, and the ELR is empty when the ISR is large enough.
+fn settle_eligible(next: &mut Partition, before: &Partition, rules: Rules) {
+    if rules.min_isr_of(next) <= next.isr.len() {
+        next.elr.clear();
+        next.last_known_elr.clear();
+        return;
+    }
+    let held = |id: &i32| before.isr.contains(id) || before.elr.contains(id);
+    next.elr =
+        next.replicas.iter().filter(|id| held(id) && !next.isr.contains(id)).copied().collect();
+    next.last_known_elr.retain(|id| !next.isr.contains(id) && !next.elr.contains(id));
+}
+
+fn keeps_leader(next: &Partition, members: &Members) -> bool {
+    if next.leader == NO_LEADER {
+        return false;
+    }
+    let same_life = members
+        .member(next.leader)
+        .is_some_and(|member| member.broker_epoch == next.leader_broker_epoch);
+    same_life && next.isr.contains(&next.leader)
+}
+
+fn choose_leader(next: &mut Partition, members: &Members, rules: Rules) -> Election {
+    let electable = |id: &&i32| members.is_active(**id);
+    let in_order = |seats: &[i32]| {
+        next.replicas.iter().filter(|id| seats.contains(id)).find(electable).copied()
+    };
+    if let Some(leader) = in_order(&next.isr) {
+        next.leader = leader;
+        return Election::InSync;
+    }
+    if let Some(leader) = in_order(&next.elr) {
+        return crown(next, leader, Election::Eligible);
+    }
+    // Whoever was eligible may come back with everything, so a last known leader must wait for it.
+    let last_known = next.last_known_elr.first().filter(electable).copied();
+    if let Some(leader) = last_known.filter(|_| next.elr.is_empty()) {
+        return crown(next, leader, Election::LastKnown);
+    }
+    if let Some(leader) = in_order(&next.replicas).filter(|_| rules.unclean) {
+        return crown(next, leader, Election::Unclean);
+    }
+    next.leader = NO_LEADER;
+    Election::Offline
+}
+
+/// Makes somebody outside the ISR the leader, and so the whole ISR.
+fn crown(next: &mut Partition, leader: i32, election: Election) -> Election {
+    next.leader = leader;
+    next.isr = vec![leader];
+    next.elr.retain(|id| *id != leader);
+    if election != Election::Eligible {
+        // What others hold beyond this leader's log is no longer part of the partition.
+        next.elr.clear();
+        next.last_known_elr.clear();
+        next.recovering = true;
+    }
+    election
+}
+
+#[cfg(test)]
+mod tests;
