@@ -7,6 +7,7 @@
 mod command;
 mod error;
 mod request;
+pub(crate) mod stages;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::leadership::Leadership;
 
-pub(crate) use command::{Command, Work};
+pub(crate) use command::{Command, IsrAnswer, Work};
 pub use error::{AdminError, Unavailable};
 pub use request::{
     Caller, ConfigAlteration, ConfigChange, ConfigOp, ConfigReplacement, ConfigResource,
@@ -124,9 +125,15 @@ impl Admin {
         let timeout = options.timeout.max(WAIT_MIN);
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Unavailable::Stopping),
+            Ok(Err(_)) => Err(self.dropped()),
             Err(_) => Err(Unavailable::TimedOut),
         }
+    }
+
+    /// Why a request was dropped while it waited or was under way.
+    fn dropped(&self) -> Unavailable {
+        let leadership = self.leadership.borrow();
+        if leadership.is_me { Unavailable::Stopping } else { Unavailable::Deposed(leadership.active.clone()) }
     }
 
     fn check_active(&self) -> Result<(), Unavailable> {

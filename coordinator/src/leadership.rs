@@ -1,5 +1,8 @@
 //! Which coordinator is the active one.
 
+pub(crate) mod campaign;
+pub(crate) mod former_claim;
+
 /// The active coordinator, as the store names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveController {

@@ -4,4 +4,9 @@
 //! It stores and forwards no records.
 
 pub mod admin;
+pub mod clock;
+pub mod controller;
+mod heartbeats;
 pub mod leadership;
+pub mod metrics;
+mod prober;

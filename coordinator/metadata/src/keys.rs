@@ -165,6 +165,12 @@ impl KeySpace {
         KeyRange::prefix(&format!("{}{shard}/", self.shards_prefix))
     }
 
+    /// The fence of the controller's own writes: like a shard's head it is bumped by every one of them, and
+    /// lies outside the image so that nobody is told.
+    pub fn controller_head(&self) -> String {
+        format!("{}controller/head", self.shards_prefix)
+    }
+
     /// The bytes of `key` in the store.
     pub fn format(&self, key: &Key) -> String {
         match key {

@@ -84,7 +84,7 @@ impl Creation {
         topic: &NewTopic,
     ) -> Result<(CreatedTopic, Keys), AdminError> {
         self.check_name(context, &topic.name)?;
-        let configs = configs::of_creation(&topic.configs)?;
+        let configs = configs::of_creation(context.image, &topic.configs)?;
         let replicas = self.replicas(context, topic)?;
         let id = new_id(context);
         let mut partitions = Vec::with_capacity(replicas.len());

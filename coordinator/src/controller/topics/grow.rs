@@ -1,5 +1,7 @@
 //! Growth of topics: more partitions.
 
+use std::collections::BTreeMap;
+
 use ottla_metadata::keys::Key;
 use ottla_protocol::ErrorCode;
 
@@ -70,16 +72,18 @@ impl Growth {
         } else {
             self.assigned(wanted, topic.partitions, replication_factor)?
         };
+        // A growth that was cut short left keys that nobody counts: they are written anew.
+        let left_over: BTreeMap<i32, i64> = image
+            .stored_partitions_of(topic.id)
+            .map(|(number, partition)| (number, partition.mod_revision))
+            .collect();
         let mut units = Vec::with_capacity(added + 1);
         for (number, replicas) in (topic.partitions..).zip(&replicas) {
             let state = election::first_state(replicas, &self.places.members).ok_or_else(|| {
                 let message = format!("no broker of partition {number} can lead it");
                 AdminError::new(ErrorCode::InvalidReplicaAssignment, message)
             })?;
-            // A growth that was cut short left keys that nobody counts: they are written anew.
-            let left_over =
-                image.stored_partitions_of(topic.id).find(|(stored, _)| *stored == number);
-            let mod_revision = left_over.map_or(0, |(_, partition)| partition.mod_revision);
+            let mod_revision = left_over.get(&number).copied().unwrap_or(0);
             units.push(Change::put(Key::Partition(topic.id, number), mod_revision, &state).into());
         }
         let mut grown = topic.value.clone();

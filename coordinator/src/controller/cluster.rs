@@ -1,0 +1,60 @@
+//! The cluster's own key, which the first controller writes.
+
+use std::collections::BTreeMap;
+
+use ottla_metadata::image::Image;
+use ottla_metadata::keys::Key;
+use ottla_metadata::model::{Cluster, Rest};
+use ottla_protocol::Uuid;
+use rand::RngCore;
+
+use super::plan::{Change, Unit};
+
+/// Founds the cluster, if nobody has: a random id, and the features that this version finalises.
+pub fn found(image: &Image, random: &mut dyn RngCore) -> Option<Unit> {
+    if image.cluster().is_some() {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    // A leading dash would look like an option where the id is an argument.
+    while bytes == [0; 16] || Uuid::from_bytes(bytes).to_string().starts_with('-') {
+        random.fill_bytes(&mut bytes);
+    }
+    let cluster = Cluster {
+        cluster_id: Uuid::from_bytes(bytes).to_string(),
+        format_version: Cluster::FORMAT_VERSION,
+        features: FEATURES.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect(),
+        group_shards: Cluster::SHARDS,
+        transaction_shards: Cluster::SHARDS,
+        rest: Rest::new(),
+    };
+    Some(Change::put(Key::Cluster, 0, &cluster).into())
+}
+
+/// The features that all nodes support at the levels that are finalised.
+pub fn supported_features() -> BTreeMap<&'static str, (i16, i16)> {
+    FEATURES.iter().map(|(name, level)| (*name, (1.min(*level), *level))).collect()
+}
+
+/// Kafka's features as far as Ottla serves what they announce; clients switch behaviour by them.
+const FEATURES: [(&str, i16); 2] = [
+    ("metadata.version", 30),                // Kafka 4.3
+    ("eligible.leader.replicas.version", 1), // the controller keeps ELRs
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::testing::{World, random};
+
+    #[test]
+    fn cluster_is_founded_once() {
+        let mut world = World::new();
+        let unit = found(world.image(), &mut random(1)).unwrap();
+        world.commit(vec![unit]);
+        let cluster = world.image().cluster().unwrap();
+        assert_eq!(cluster.cluster_id.len(), 22);
+        assert_eq!(cluster.features.get("metadata.version"), Some(&30));
+        assert_eq!(found(world.image(), &mut random(2)), None);
+    }
+}

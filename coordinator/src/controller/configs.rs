@@ -1,0 +1,181 @@
+//! Configs of topics, of one broker, and of all brokers.
+
+use ottla_metadata::config::{
+    self, AlterError, AlterOp, Alteration, BrokerScope, ConfigMap, Layers,
+};
+use ottla_metadata::image::Image;
+use ottla_metadata::keys::{ConfigResource as StoredResource, Key};
+use ottla_metadata::model::{ConfigEntry, Rest};
+use ottla_protocol::ErrorCode;
+
+use super::decision::{Context, Decision, duplicates};
+use super::plan::{Change, Unit};
+use crate::admin::{
+    AdminError, ConfigAlteration, ConfigChange, ConfigOp, ConfigReplacement, ConfigResource,
+    EffectiveConfig,
+};
+
+/// Decides on changes of single configs.
+pub fn alter(
+    context: &Context<'_>,
+    alterations: &[ConfigAlteration],
+    validate_only: bool,
+) -> Decision<()> {
+    let resources = alterations.iter().map(|alteration| &alteration.resource);
+    let edits = alterations.iter().map(|alteration| Edit::Alter(&alteration.changes));
+    decide(context, resources.zip(edits).collect(), validate_only)
+}
+
+/// Decides on whole new sets of configs.
+pub fn replace(
+    context: &Context<'_>,
+    replacements: &[ConfigReplacement],
+    validate_only: bool,
+) -> Decision<()> {
+    let resources = replacements.iter().map(|replacement| &replacement.resource);
+    let edits = replacements.iter().map(|replacement| Edit::Replace(&replacement.configs));
+    decide(context, resources.zip(edits).collect(), validate_only)
+}
+
+/// The configs that a new topic is to be stored with.
+pub(super) fn of_creation(
+    image: &Image,
+    configs: &[(String, Option<String>)],
+) -> Result<ConfigMap, AdminError> {
+    let none = ConfigMap::new();
+    Ok(config::topic_configs_of_creation(configs, &topic_layers(image, &none))?)
+}
+
+/// Every config of a topic on which `own` is set, with the value in force. What is written in the files
+/// of brokers is theirs and not known here.
+pub fn effective(image: &Image, own: &ConfigMap) -> Vec<EffectiveConfig> {
+    let resolved = config::describe_topic(&topic_layers(image, own));
+    let effective = resolved.into_iter().map(|resolved| EffectiveConfig {
+        value: resolved.shown().map(str::to_owned),
+        source: resolved.source as i8,
+        read_only: resolved.def.is_read_only(),
+        is_sensitive: resolved.def.is_sensitive(),
+        name: resolved.name,
+    });
+    effective.collect()
+}
+
+/// What is asked for one resource.
+enum Edit<'a> {
+    Alter(&'a [ConfigChange]),
+    Replace(&'a [(String, Option<String>)]),
+}
+
+fn decide(
+    context: &Context<'_>,
+    edits: Vec<(&ConfigResource, Edit<'_>)>,
+    validate_only: bool,
+) -> Decision<()> {
+    let duplicate = duplicates(edits.iter().map(|(resource, _)| *resource));
+    let mut decision = Decision::without_writes(Vec::with_capacity(edits.len()));
+    for (index, (resource, edit)) in edits.iter().enumerate() {
+        let change = if duplicate[index] {
+            let message = "the request names this resource more than once";
+            Err(AdminError::new(ErrorCode::InvalidRequest, message))
+        } else {
+            match resource {
+                ConfigResource::Topic(name) => of_topic(context.image, name, edit),
+                ConfigResource::Broker(broker) => of_broker(context.image, *broker, edit),
+            }
+        };
+        decision.results.push(change.map(|change| {
+            if let Some(change) = change.filter(|_| !validate_only) {
+                decision.units.push(Unit::completing(vec![change], index));
+            }
+        }));
+    }
+    decision
+}
+
+/// `None` if nothing changes.
+fn of_topic(image: &Image, name: &str, edit: &Edit<'_>) -> Result<Option<Change>, AdminError> {
+    let topic = image.topic(name).ok_or_else(|| {
+        let message = format!("topic '{name}' does not exist");
+        AdminError::new(ErrorCode::UnknownTopicOrPartition, message)
+    })?;
+    let layers = topic_layers(image, &topic.configs);
+    let configs = match edit {
+        Edit::Alter(changes) => config::alter_topic_configs(&alterations(changes), &layers)?,
+        Edit::Replace(configs) => config::replace_topic_configs(configs, &layers)?,
+    };
+    if configs == topic.configs {
+        return Ok(None);
+    }
+    let mut changed = topic.value.clone();
+    changed.configs = configs;
+    Ok(Some(Change::put(Key::Topic(name.to_owned()), topic.mod_revision, &changed)))
+}
+
+/// `None` if nothing changes. Without `broker`: of all brokers.
+fn of_broker(
+    image: &Image,
+    broker: Option<i32>,
+    edit: &Edit<'_>,
+) -> Result<Option<Change>, AdminError> {
+    let (stored, scope) = match broker {
+        None => (StoredResource::BrokerDefault, BrokerScope::All),
+        Some(id) if image.broker(id).is_none() => {
+            let message = format!("no broker with id {id} is registered");
+            return Err(AdminError::new(ErrorCode::BrokerIdNotRegistered, message));
+        }
+        Some(id) => (StoredResource::Broker(id), BrokerScope::Broker),
+    };
+    let current = image.config(&stored);
+    let none = ConfigMap::new();
+    let own = current.map_or(&none, |entry| &entry.configs);
+    let mut layers = topic_layers(image, &none);
+    layers.dynamic_broker = if broker.is_some() { own } else { &none };
+    let configs = match edit {
+        Edit::Alter(changes) => {
+            config::alter_broker_configs(&alterations(changes), scope, &layers)?
+        }
+        Edit::Replace(configs) => config::replace_broker_configs(configs, scope, &layers)?,
+    };
+    if configs == *own {
+        return Ok(None);
+    }
+    let mod_revision = current.map_or(0, |entry| entry.mod_revision);
+    let rest = current.map_or_else(Rest::new, |entry| entry.rest.clone());
+    let key = Key::Config(stored);
+    if configs.is_empty() && rest.is_empty() {
+        return Ok(Some(Change::delete(key, mod_revision)));
+    }
+    Ok(Some(Change::put(key, mod_revision, &ConfigEntry { configs, rest })))
+}
+
+/// What holds for a topic beside its own configs.
+fn topic_layers<'a>(image: &'a Image, own: &'a ConfigMap) -> Layers<'a> {
+    let mut layers = Layers { own, ..Layers::default() };
+    if let Some(defaults) = image.config(&StoredResource::BrokerDefault) {
+        layers.dynamic_default = &defaults.configs;
+    }
+    layers
+}
+
+fn alterations(changes: &[ConfigChange]) -> Vec<Alteration<'_>> {
+    let op = |op| match op {
+        ConfigOp::Set => AlterOp::Set,
+        ConfigOp::Delete => AlterOp::Delete,
+        ConfigOp::Append => AlterOp::Append,
+        ConfigOp::Subtract => AlterOp::Subtract,
+    };
+    let alteration = |change| {
+        let ConfigChange { name, op: asked, value } = change;
+        Alteration { name, op: op(*asked), value: value.as_deref() }
+    };
+    changes.iter().map(alteration).collect()
+}
+
+impl From<AlterError> for AdminError {
+    fn from(error: AlterError) -> Self {
+        Self { code: error.code, message: error.message }
+    }
+}
+
+#[cfg(test)]
+mod tests;
