@@ -133,7 +133,11 @@ impl Admin {
     /// Why a request was dropped while it waited or was under way.
     fn dropped(&self) -> Unavailable {
         let leadership = self.leadership.borrow();
-        if leadership.is_me { Unavailable::Stopping } else { Unavailable::Deposed(leadership.active.clone()) }
+        if leadership.is_me {
+            Unavailable::Stopping
+        } else {
+            Unavailable::Deposed(leadership.active.clone())
+        }
     }
 
     fn check_active(&self) -> Result<(), Unavailable> {

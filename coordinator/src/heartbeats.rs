@@ -77,11 +77,13 @@ pub(crate) fn answer(image: &Image, heartbeat: &Heartbeat) -> Result<HeartbeatAn
         return Err(ErrorCode::StaleBrokerEpoch);
     }
     let Some(record) = record.filter(|record| record.broker_epoch == epoch) else {
-        return Ok(HeartbeatAnswer { is_caught_up: false, is_fenced: true, should_shut_down: false });
+        return Ok(HeartbeatAnswer {
+            is_caught_up: false,
+            is_fenced: true,
+            should_shut_down: false,
+        });
     };
-    let leads = || {
-        image.partitions().any(|(_, _, partition)| partition.leader == heartbeat.broker)
-    };
+    let leads = || image.partitions().any(|(_, _, partition)| partition.leader == heartbeat.broker);
     Ok(HeartbeatAnswer {
         is_caught_up: record.mod_revision <= heartbeat.image_revision,
         is_fenced: record.fenced,

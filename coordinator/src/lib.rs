@@ -5,8 +5,16 @@
 
 pub mod admin;
 pub mod clock;
+pub mod config;
 pub mod controller;
+mod coordinator;
+mod data_dir;
 mod heartbeats;
 pub mod leadership;
+mod maintenance;
 pub mod metrics;
 mod prober;
+
+pub use config::Config;
+pub use coordinator::{Coordinator, Handle, Services, StartError};
+pub use data_dir::DataDirError;

@@ -12,9 +12,7 @@ use crate::controller::liveness::Probe;
 /// the claim is gone.
 pub(crate) fn target(image: &Image, broker: i32) -> Option<(String, u16, i64)> {
     let (listeners, name, epoch) = match (image.claim(broker), image.broker(broker)) {
-        (Some(claim), _) => {
-            (&claim.listeners, &claim.inter_broker_listener, claim.create_revision)
-        }
+        (Some(claim), _) => (&claim.listeners, &claim.inter_broker_listener, claim.create_revision),
         (None, Some(record)) => {
             (&record.listeners, &record.inter_broker_listener, record.broker_epoch)
         }

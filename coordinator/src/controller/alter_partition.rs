@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::{Image, Versioned};
 use ottla_metadata::keys::Key;
 use ottla_metadata::model::Partition;
@@ -49,9 +50,10 @@ pub fn wire_partition_epoch(mod_revision: i64) -> i32 {
 }
 
 /// Judges every proposal, and writes those that stand; each accepted partition completes its index. The
-/// error is that of the whole request.
+/// error is that of the whole request. `file` holds the coordinator's own configs.
 pub fn alter_partition(
     image: &Image,
+    file: &ConfigMap,
     request: &AlterPartition,
 ) -> Result<(Vec<IsrResult>, Vec<Unit>), ErrorCode> {
     let members = members(image);
@@ -65,7 +67,12 @@ pub fn alter_partition(
         if !seen.insert((proposal.topic_id, proposal.partition)) {
             return Err(ErrorCode::InvalidRequest);
         }
-        let (current, next) = judge(image, request, proposal, &members)?;
+        let (current, isr) = judge(image, request, proposal, &members)?;
+        let rules = image
+            .topic_by_id(proposal.topic_id)
+            .map(|topic| rules_of(image, file, topic))
+            .ok_or(ErrorCode::UnknownTopicId)?;
+        let next = election::with_isr(current, isr, proposal.recovering, rules);
         if next != current.value {
             let key = Key::Partition(proposal.topic_id, proposal.partition);
             let change = Change::put(key, current.mod_revision, &next);
@@ -77,13 +84,14 @@ pub fn alter_partition(
     Ok((results, units))
 }
 
+/// The partition as it is and the ISR that it may get.
 fn judge<'a>(
     image: &'a Image,
     request: &AlterPartition,
     proposal: &IsrProposal,
     members: &Members,
-) -> Result<(&'a Versioned<Partition>, Partition), ErrorCode> {
-    let topic = image.topic_by_id(proposal.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+) -> Result<(&'a Versioned<Partition>, Vec<i32>), ErrorCode> {
+    image.topic_by_id(proposal.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
     let current = image
         .partition(proposal.topic_id, proposal.partition)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -106,8 +114,7 @@ fn judge<'a>(
     if proposal.isr.iter().any(|seat| seat.0 != request.broker && !eligible(seat)) {
         return Err(ErrorCode::IneligibleReplica);
     }
-    let recovering = proposal.recovering;
-    Ok((current, election::with_isr(current, isr, recovering, rules_of(image, topic))))
+    Ok((current, isr))
 }
 
 fn check_epochs(

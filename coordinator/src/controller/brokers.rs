@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::{Image, Versioned};
 use ottla_metadata::keys::{ConfigResource, Key};
 use ottla_metadata::model::{BrokerClaim, BrokerRecord, Partition, PreviousLife, Rest, Topic};
@@ -47,11 +48,12 @@ pub fn members(image: &Image) -> Members {
     image.brokers().map(member).collect()
 }
 
-/// What the topic's configs, or those of the cluster, say about elections.
-pub fn rules_of(image: &Image, topic: &Topic) -> Rules {
+/// What the topic's configs say about elections, or those of the cluster, or `file`, the coordinator's own.
+pub fn rules_of(image: &Image, file: &ConfigMap, topic: &Topic) -> Rules {
     let defaults = image.config(&ConfigResource::BrokerDefault);
     let config = |name: &str| {
-        topic.configs.get(name).or_else(|| defaults.and_then(|entry| entry.configs.get(name)))
+        let dynamic = || defaults.and_then(|entry| entry.configs.get(name));
+        topic.configs.get(name).or_else(dynamic).or_else(|| file.get(name))
     };
     let min_isr = config("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1);
     let unclean = config("unclean.leader.election.enable").is_some_and(|value| value == "true");
@@ -59,8 +61,8 @@ pub fn rules_of(image: &Image, topic: &Topic) -> Rules {
 }
 
 /// Writes what `verdicts` ask for, and brings every partition in line with it. Without verdicts it brings
-/// the partitions in line with the records as they are.
-pub fn sweep(image: &Image, verdicts: &[Verdict]) -> Sweep {
+/// the partitions in line with the records as they are. `file` holds the coordinator's own configs.
+pub fn sweep(image: &Image, file: &ConfigMap, verdicts: &[Verdict]) -> Sweep {
     let mut before = Vec::new();
     let mut after = Vec::new();
     let mut members = members(image);
@@ -79,7 +81,7 @@ pub fn sweep(image: &Image, verdicts: &[Verdict]) -> Sweep {
     for (topic, number, partition) in image.partitions() {
         let rules = *rules.entry(topic).or_insert_with(|| {
             let default = Rules { min_isr: 1, unclean: false };
-            image.topic_by_id(topic).map_or(default, |topic| rules_of(image, topic))
+            image.topic_by_id(topic).map_or(default, |topic| rules_of(image, file, topic))
         });
         let Some(elected) = judge_partition(partition, &crashed, &members, rules) else { continue };
         let key = Key::Partition(topic, number);
@@ -106,9 +108,10 @@ fn judge_partition(
     }
     match demoted {
         None => election::reconcile(partition, members, rules),
-        Some(demoted) => Some(election::reconcile(&demoted, members, rules).unwrap_or_else(|| {
-            Elected { partition: demoted, election: Election::Kept }
-        })),
+        Some(demoted) => Some(
+            election::reconcile(&demoted, members, rules)
+                .unwrap_or_else(|| Elected { partition: demoted, election: Election::Kept }),
+        ),
     }
 }
 

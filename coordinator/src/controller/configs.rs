@@ -40,16 +40,17 @@ pub fn replace(
 /// The configs that a new topic is to be stored with.
 pub(super) fn of_creation(
     image: &Image,
+    file: &ConfigMap,
     configs: &[(String, Option<String>)],
 ) -> Result<ConfigMap, AdminError> {
     let none = ConfigMap::new();
-    Ok(config::topic_configs_of_creation(configs, &topic_layers(image, &none))?)
+    Ok(config::topic_configs_of_creation(configs, &topic_layers(image, file, &none))?)
 }
 
-/// Every config of a topic on which `own` is set, with the value in force. What is written in the files
-/// of brokers is theirs and not known here.
-pub fn effective(image: &Image, own: &ConfigMap) -> Vec<EffectiveConfig> {
-    let resolved = config::describe_topic(&topic_layers(image, own));
+/// Every config of a topic on which `own` is set, with the value in force. `file` is the coordinator's own;
+/// what is written in the files of brokers is theirs and not known here.
+pub fn effective(image: &Image, file: &ConfigMap, own: &ConfigMap) -> Vec<EffectiveConfig> {
+    let resolved = config::describe_topic(&topic_layers(image, file, own));
     let effective = resolved.into_iter().map(|resolved| EffectiveConfig {
         value: resolved.shown().map(str::to_owned),
         source: resolved.source as i8,
@@ -79,8 +80,8 @@ fn decide(
             Err(AdminError::new(ErrorCode::InvalidRequest, message))
         } else {
             match resource {
-                ConfigResource::Topic(name) => of_topic(context.image, name, edit),
-                ConfigResource::Broker(broker) => of_broker(context.image, *broker, edit),
+                ConfigResource::Topic(name) => of_topic(context, name, edit),
+                ConfigResource::Broker(broker) => of_broker(context, *broker, edit),
             }
         };
         decision.results.push(change.map(|change| {
@@ -93,12 +94,17 @@ fn decide(
 }
 
 /// `None` if nothing changes.
-fn of_topic(image: &Image, name: &str, edit: &Edit<'_>) -> Result<Option<Change>, AdminError> {
+fn of_topic(
+    context: &Context<'_>,
+    name: &str,
+    edit: &Edit<'_>,
+) -> Result<Option<Change>, AdminError> {
+    let (image, file) = (context.image, &context.settings.file);
     let topic = image.topic(name).ok_or_else(|| {
         let message = format!("topic '{name}' does not exist");
         AdminError::new(ErrorCode::UnknownTopicOrPartition, message)
     })?;
-    let layers = topic_layers(image, &topic.configs);
+    let layers = topic_layers(image, file, &topic.configs);
     let configs = match edit {
         Edit::Alter(changes) => config::alter_topic_configs(&alterations(changes), &layers)?,
         Edit::Replace(configs) => config::replace_topic_configs(configs, &layers)?,
@@ -113,10 +119,11 @@ fn of_topic(image: &Image, name: &str, edit: &Edit<'_>) -> Result<Option<Change>
 
 /// `None` if nothing changes. Without `broker`: of all brokers.
 fn of_broker(
-    image: &Image,
+    context: &Context<'_>,
     broker: Option<i32>,
     edit: &Edit<'_>,
 ) -> Result<Option<Change>, AdminError> {
+    let (image, file) = (context.image, &context.settings.file);
     let (stored, scope) = match broker {
         None => (StoredResource::BrokerDefault, BrokerScope::All),
         Some(id) if image.broker(id).is_none() => {
@@ -128,7 +135,7 @@ fn of_broker(
     let current = image.config(&stored);
     let none = ConfigMap::new();
     let own = current.map_or(&none, |entry| &entry.configs);
-    let mut layers = topic_layers(image, &none);
+    let mut layers = topic_layers(image, file, &none);
     layers.dynamic_broker = if broker.is_some() { own } else { &none };
     let configs = match edit {
         Edit::Alter(changes) => {
@@ -148,9 +155,9 @@ fn of_broker(
     Ok(Some(Change::put(key, mod_revision, &ConfigEntry { configs, rest })))
 }
 
-/// What holds for a topic beside its own configs.
-fn topic_layers<'a>(image: &'a Image, own: &'a ConfigMap) -> Layers<'a> {
-    let mut layers = Layers { own, ..Layers::default() };
+/// What holds for a topic: its own configs, those of all brokers, those of the coordinator's file.
+fn topic_layers<'a>(image: &'a Image, file: &'a ConfigMap, own: &'a ConfigMap) -> Layers<'a> {
+    let mut layers = Layers { own, file, ..Layers::default() };
     if let Some(defaults) = image.config(&StoredResource::BrokerDefault) {
         layers.dynamic_default = &defaults.configs;
     }
@@ -164,11 +171,14 @@ fn alterations(changes: &[ConfigChange]) -> Vec<Alteration<'_>> {
         ConfigOp::Append => AlterOp::Append,
         ConfigOp::Subtract => AlterOp::Subtract,
     };
-    let alteration = |change| {
-        let ConfigChange { name, op: asked, value } = change;
-        Alteration { name, op: op(*asked), value: value.as_deref() }
-    };
-    changes.iter().map(alteration).collect()
+    changes
+        .iter()
+        .map(|change| Alteration {
+            name: &change.name,
+            op: op(change.op),
+            value: change.value.as_deref(),
+        })
+        .collect()
 }
 
 impl From<AlterError> for AdminError {

@@ -1,5 +1,6 @@
 //! What every decision about an admin request reads and returns.
 
+use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::Image;
 use ottla_protocol::time::Now;
 use rand::RngCore;
@@ -8,7 +9,7 @@ use super::plan::Unit;
 use crate::admin::AdminError;
 
 /// Defaults and limits of admin requests, from `coordinator.properties`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminSettings {
     /// `num.partitions`: for topics that do not say.
     pub num_partitions: i32,
@@ -20,6 +21,8 @@ pub struct AdminSettings {
     pub partitions_per_request_max: usize,
     /// `max.partitions.per.cluster`: partitions of all topics together.
     pub partitions_max: usize,
+    /// What the coordinator's file says about configs that are defaults for topics.
+    pub file: ConfigMap,
 }
 
 impl Default for AdminSettings {
@@ -30,6 +33,7 @@ impl Default for AdminSettings {
             delete_topic_enable: true,
             partitions_per_request_max: 10_000,
             partitions_max: 200_000,
+            file: ConfigMap::new(),
         }
     }
 }

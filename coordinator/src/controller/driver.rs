@@ -181,7 +181,7 @@ impl Driver {
     }
 
     async fn settle(&mut self, image: &Image, verdicts: &[Verdict]) {
-        let sweep = brokers::sweep(image, verdicts);
+        let sweep = brokers::sweep(image, &self.parts.admin.file, verdicts);
         let committed = self.commit(sweep.units).await;
         self.unsettled = committed.interrupted.is_some();
         if let Some(interrupted) = committed.interrupted {

@@ -176,12 +176,7 @@ pub fn first_state(replicas: &[i32], members: &Members) -> Option<Partition> {
 }
 
 /// The partition with the ISR that its leader proposed, which the caller has checked.
-pub fn with_isr(
-    partition: &Partition,
-    isr: Vec<i32>,
-    recovering: bool,
-    rules: Rules,
-) -> Partition {
+pub fn with_isr(partition: &Partition, isr: Vec<i32>, recovering: bool, rules: Rules) -> Partition {
     let mut next = partition.clone();
     next.isr = isr;
     next.recovering = recovering;

@@ -46,10 +46,7 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            heartbeat_interval: Duration::from_secs(1),
-            session_timeout: Duration::from_secs(3),
-        }
+        Self { heartbeat_interval: Duration::from_secs(1), session_timeout: Duration::from_secs(3) }
     }
 }
 
@@ -242,10 +239,11 @@ impl Liveness {
         let mut judgement = Judgement::default();
         let mut lapsed = Vec::new();
         for broker in ids {
-            let seen = self
-                .seen
-                .entry(broker)
-                .or_insert_with(|| Seen { heard_at: at, image_revision_min: i64::MIN, ..Seen::default() });
+            let seen = self.seen.entry(broker).or_insert_with(|| Seen {
+                heard_at: at,
+                image_revision_min: i64::MIN,
+                ..Seen::default()
+            });
             match judge_broker(broker, image, seen, (at, &self.settings)) {
                 Finding::Verdicts(verdicts) => judgement.verdicts.extend(verdicts),
                 Finding::Lapsed => lapsed.push(broker),
@@ -308,7 +306,8 @@ fn judge_broker(
     if let Some(epoch) = claimed_epoch
         && record.is_none_or(|record| record.broker_epoch != epoch)
     {
-        let heard = heard_from(seen, epoch).is_some_and(|heartbeat| epoch <= heartbeat.image_revision);
+        let heard =
+            heard_from(seen, epoch).is_some_and(|heartbeat| epoch <= heartbeat.image_revision);
         return Finding::Verdicts(vec![Verdict::Register { broker, heard }]);
     }
     let Some(record) = record else { return Finding::Verdicts(Vec::new()) };

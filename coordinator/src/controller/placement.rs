@@ -58,7 +58,8 @@ pub fn place(
     let first = u64::try_from(demand.first).unwrap_or(0);
     let placed = (0..demand.count as u64)
         .map(|index| {
-            let mut round = Round { candidates, loads: &mut topic_loads, seed: mix(seed, first + index) };
+            let mut round =
+                Round { candidates, loads: &mut topic_loads, seed: mix(seed, first + index) };
             round.place_partition(demand.replication_factor)
         })
         .collect();

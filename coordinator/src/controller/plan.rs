@@ -71,9 +71,7 @@ impl Transaction {
             let key = keys.format(&change.key);
             let write = write.when(match change.mod_revision {
                 0 => Compare::Absent(Bytes::copy_from_slice(key.as_bytes())),
-                revision => {
-                    Compare::ModRevision(Bytes::copy_from_slice(key.as_bytes()), revision)
-                }
+                revision => Compare::ModRevision(Bytes::copy_from_slice(key.as_bytes()), revision),
             });
             match &change.value {
                 Some(value) => write.put(key, value.clone()),
@@ -168,7 +166,7 @@ mod tests {
         let transactions = pack(units);
         let sizes: Vec<usize> = transactions.iter().map(|each| each.changes.len()).collect();
         assert_eq!(sizes, [126, 126, 49]);
-        assert_eq!(transactions[1].completes, []);
+        assert!(transactions[1].completes.is_empty());
         assert_eq!(transactions[2].completes, [0]);
         let numbers: Vec<i32> = transactions
             .iter()

@@ -24,8 +24,8 @@ pub fn allocate(image: &Image, broker: i32, broker_epoch: i64) -> Result<(Block,
         return Err(ErrorCode::StaleBrokerEpoch);
     }
     let current = image.producer_ids();
-    let (start, rest) = current
-        .map_or_else(|| (0, Rest::new()), |ids| (ids.next_block_start, ids.rest.clone()));
+    let (start, rest) =
+        current.map_or_else(|| (0, Rest::new()), |ids| (ids.next_block_start, ids.rest.clone()));
     let len = ProducerIds::BLOCK_LEN;
     // After nine quintillion ids there are no more; handing one out twice would corrupt logs.
     let next = start.checked_add(i64::from(len)).ok_or(ErrorCode::UnknownServerError)?;

@@ -101,7 +101,9 @@ impl World {
 
     fn publish(&mut self, events: Vec<Event>) {
         let batch = WatchBatch { revision: self.revision, events };
-        self.image = self.image.with(Delta::decode(&self.keys, &batch).expect("readable values"));
+        self.image = self.image.with(
+            Delta::decode(&self.keys, &batch, self.image.revision()).expect("readable values"),
+        );
     }
 
     /// Writes a key whatever it holds.

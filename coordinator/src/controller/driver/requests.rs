@@ -8,9 +8,7 @@ use ottla_protocol::ErrorCode;
 use super::{Committed, Driver, Interrupted};
 use crate::admin::stages::{self, Operation};
 use crate::admin::{AdminError, Answer, Command, IsrAnswer, Work};
-use crate::controller::alter_partition::{
-    AlterPartition, IsrProposal, IsrResult, alter_partition,
-};
+use crate::controller::alter_partition::{AlterPartition, IsrProposal, IsrResult, alter_partition};
 use crate::controller::decision::{Context, Decision};
 use crate::controller::plan::Unit;
 use crate::controller::producer_ids::{self, Block};
@@ -27,14 +25,16 @@ impl Driver {
                 self.carry_out(work, Operation::CreateTopic, topics::create).await;
             }
             Command::DeleteTopics(work) => {
-                let decide: Decide<_, _> = |context, items, dry| topics::delete(context, items, dry);
+                let decide: Decide<_, _> =
+                    |context, items, dry| topics::delete(context, items, dry);
                 self.carry_out(work, Operation::DeleteTopic, decide).await;
             }
             Command::CreatePartitions(work) => {
                 self.carry_out(work, Operation::CreatePartitions, topics::grow).await;
             }
             Command::AlterConfigs(work) => {
-                let decide: Decide<_, _> = |context, items, dry| configs::alter(context, items, dry);
+                let decide: Decide<_, _> =
+                    |context, items, dry| configs::alter(context, items, dry);
                 self.carry_out(work, Operation::AlterConfigs, decide).await;
                 self.unsettled = true;
             }
@@ -133,7 +133,7 @@ impl Driver {
         request: &AlterPartition,
     ) -> Result<Vec<IsrAnswer>, ErrorCode> {
         let image = self.image();
-        let (results, units) = alter_partition(&image, request)?;
+        let (results, units) = alter_partition(&image, &self.parts.admin.file, request)?;
         let pending = items_of(&units);
         let committed = self.commit(units).await;
         let answers = results.into_iter().zip(&request.proposals).enumerate();

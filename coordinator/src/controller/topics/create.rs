@@ -84,7 +84,7 @@ impl Creation {
         topic: &NewTopic,
     ) -> Result<(CreatedTopic, Keys), AdminError> {
         self.check_name(context, &topic.name)?;
-        let configs = configs::of_creation(context.image, &topic.configs)?;
+        let configs = configs::of_creation(context.image, &context.settings.file, &topic.configs)?;
         let replicas = self.replicas(context, topic)?;
         let id = new_id(context);
         let mut partitions = Vec::with_capacity(replicas.len());
@@ -101,7 +101,7 @@ impl Creation {
             topic_id: id,
             partitions: count_of(&replicas),
             replication_factor: replicas.first().map_or(0, |replicas| replicas.len() as i16),
-            configs: configs::effective(context.image, &configs),
+            configs: configs::effective(context.image, &context.settings.file, &configs),
         };
         let value = Topic {
             id,
@@ -116,8 +116,9 @@ impl Creation {
     }
 
     fn check_name(&self, context: &Context<'_>, name: &str) -> Result<(), AdminError> {
-        config::validate_topic_name(name)
-            .map_err(|error| AdminError::new(ErrorCode::InvalidTopicException, error.to_string()))?;
+        config::validate_topic_name(name).map_err(|error| {
+            AdminError::new(ErrorCode::InvalidTopicException, error.to_string())
+        })?;
         if context.image.topic(name).is_some() {
             let message = format!("topic '{name}' already exists");
             return Err(AdminError::new(ErrorCode::TopicAlreadyExists, message));
@@ -143,16 +144,18 @@ impl Creation {
             return self.assigned(topic);
         }
         let partitions = topic.partitions.unwrap_or(context.settings.num_partitions);
-        let count = usize::try_from(partitions).ok().filter(|count| 0 < *count).ok_or_else(|| {
-            let message = format!("a topic has at least 1 partition, not {partitions}");
-            AdminError::new(ErrorCode::InvalidPartitions, message)
-        })?;
+        let count =
+            usize::try_from(partitions).ok().filter(|count| 0 < *count).ok_or_else(|| {
+                let message = format!("a topic has at least 1 partition, not {partitions}");
+                AdminError::new(ErrorCode::InvalidPartitions, message)
+            })?;
         let factor =
             topic.replication_factor.unwrap_or(context.settings.default_replication_factor);
-        let factor = usize::try_from(factor).ok().filter(|factor| 0 < *factor).ok_or_else(|| {
-            let message = format!("a partition has at least 1 replica, not {factor}");
-            AdminError::new(ErrorCode::InvalidReplicationFactor, message)
-        })?;
+        let factor =
+            usize::try_from(factor).ok().filter(|factor| 0 < *factor).ok_or_else(|| {
+                let message = format!("a partition has at least 1 replica, not {factor}");
+                AdminError::new(ErrorCode::InvalidReplicationFactor, message)
+            })?;
         self.charge(context, count)?;
         let demand = Demand { first: 0, count, replication_factor: factor };
         placement::place(&mut self.places.candidates, demand, context.random.next_u64())
@@ -168,9 +171,8 @@ impl Creation {
         }
         let mut assignments = topic.assignments.clone();
         assignments.sort_by_key(|(partition, _)| *partition);
-        let invalid = |message: String| {
-            Err(AdminError::new(ErrorCode::InvalidReplicaAssignment, message))
-        };
+        let invalid =
+            |message: String| Err(AdminError::new(ErrorCode::InvalidReplicaAssignment, message));
         for (expected, (partition, replicas)) in (0..).zip(&assignments) {
             if *partition != expected {
                 return invalid(format!(
@@ -178,12 +180,7 @@ impl Creation {
                     assignments.len() - 1
                 ));
             }
-            placement::check_manual(
-                *partition,
-                replicas,
-                &self.places.known,
-                &self.places.active,
-            )?;
+            placement::check_manual(*partition, replicas, &self.places.known, &self.places.active)?;
             let factor = assignments[0].1.len();
             if replicas.len() != factor {
                 return invalid(format!(

@@ -23,9 +23,12 @@ pub fn delete(
         })
         .collect();
     // A topic may be named by its name and by its id; unknown ones are told apart by what they say.
-    let same = duplicates(found.iter().zip(topics).map(|(found, topic)| {
-        found.map(|found| found.id).ok_or_else(|| format!("{topic:?}"))
-    }));
+    let same = duplicates(
+        found
+            .iter()
+            .zip(topics)
+            .map(|(found, topic)| found.map(|found| found.id).ok_or_else(|| format!("{topic:?}"))),
+    );
     let mut decision = Decision::without_writes(Vec::with_capacity(topics.len()));
     for (index, topic) in topics.iter().enumerate() {
         decision.results.push(if !context.settings.delete_topic_enable {
@@ -63,9 +66,8 @@ fn unknown(topic: &TopicRef) -> AdminError {
             ErrorCode::UnknownTopicOrPartition,
             format!("topic '{name}' does not exist"),
         ),
-        TopicRef::Id(id) => AdminError::new(
-            ErrorCode::UnknownTopicId,
-            format!("no topic has the id {id}"),
-        ),
+        TopicRef::Id(id) => {
+            AdminError::new(ErrorCode::UnknownTopicId, format!("no topic has the id {id}"))
+        }
     }
 }

@@ -20,8 +20,10 @@ pub fn grow(
     topics: &[NewPartitions],
     validate_only: bool,
 ) -> Decision<()> {
-    let existing = context.image.topics().map(|topic| usize::try_from(topic.partitions).unwrap_or(0));
-    let mut growth = Growth { places: Places::of(context.image), requested: 0, existing: existing.sum() };
+    let existing =
+        context.image.topics().map(|topic| usize::try_from(topic.partitions).unwrap_or(0));
+    let mut growth =
+        Growth { places: Places::of(context.image), requested: 0, existing: existing.sum() };
     let duplicate = duplicates(topics.iter().map(|topic| &topic.topic));
     let mut decision = Decision::without_writes(Vec::with_capacity(topics.len()));
     for (index, topic) in topics.iter().enumerate() {

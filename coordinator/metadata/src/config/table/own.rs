@@ -103,6 +103,16 @@ pub const OWN_COORDINATOR: &[ConfigDef] = &[
     ConfigDef::string("data.dir", "").nullable().of_coordinator().high().own().doc(
         "Folder in which the coordinator remembers its lease and the newest revision it saw.",
     ),
+    ConfigDef::int("max.partitions.per.request", "10000")
+        .at_least(1)
+        .of_coordinator()
+        .own()
+        .doc("New partitions that one request to create topics or partitions may ask for."),
+    ConfigDef::int("max.partitions.per.cluster", "200000")
+        .at_least(1)
+        .of_coordinator()
+        .own()
+        .doc("Partitions that all topics together may have."),
 ];
 
 /// Names that other versions of Kafka knew, and what to do instead.

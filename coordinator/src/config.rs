@@ -1,0 +1,130 @@
+//! What a coordinator is started with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ottla_metadata::config::ServerConfig;
+use ottla_metadata::config::listeners;
+use ottla_metadata::keys::KeySpace;
+use ottla_metadata::model::Endpoint;
+
+use crate::controller::decision::AdminSettings;
+use crate::controller::liveness;
+
+/// A coordinator's configuration, as the lib takes it; `coordinator.properties` is one source of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `node.id`: differs between all nodes of a cluster.
+    pub node_id: i32,
+    /// `etcd.prefix`: where the cluster is in the store. All nodes agree on it.
+    pub keys: KeySpace,
+    /// `http.listener`; port 0 lets the system choose; `None` serves no REST API.
+    pub http: Option<Endpoint>,
+    /// `http.advertised.listener`, where it is not `http`.
+    pub http_advertised: Option<Endpoint>,
+    /// `internode.listener`; port 0 lets the system choose; `None` opens no port, for a process in which
+    /// brokers connect through memory.
+    pub internode: Option<Endpoint>,
+    /// `internode.advertised.listener`, where it is not `internode`.
+    pub internode_advertised: Option<Endpoint>,
+    /// `data.dir`: what must survive a restart; `None` remembers nothing.
+    pub data_dir: Option<PathBuf>,
+    /// How long the activity of a coordinator outlives it: `broker.session.timeout.ms`, 3 s by default.
+    pub session_timeout: Duration,
+    /// When brokers are fenced.
+    pub liveness: liveness::Settings,
+    /// Defaults and limits of topics.
+    pub admin: AdminSettings,
+}
+
+impl Config {
+    /// Everything at its default, and all ports chosen by the system.
+    pub fn new(node_id: i32) -> Self {
+        let any_port = || Some(Endpoint { host: LOOPBACK.to_owned(), port: 0 });
+        Self {
+            node_id,
+            keys: KeySpace::default(),
+            http: any_port(),
+            http_advertised: None,
+            internode: any_port(),
+            internode_advertised: None,
+            data_dir: None,
+            session_timeout: Duration::from_secs(3),
+            liveness: liveness::Settings::default(),
+            admin: AdminSettings::default(),
+        }
+    }
+}
+
+impl From<&ServerConfig> for Config {
+    fn from(config: &ServerConfig) -> Self {
+        let session_timeout = config.millis("broker.session.timeout.ms");
+        let endpoint = |name: &str| {
+            let text = config.text(name).filter(|text| !text.is_empty())?;
+            let (host, port) =
+                listeners::split_host_port(&text).expect("checked when it was loaded");
+            let host = if host.is_empty() { LOOPBACK.to_owned() } else { host };
+            Some(Endpoint { host, port })
+        };
+        let count = |name: &str| usize::try_from(config.int(name)).unwrap_or(0);
+        Self {
+            node_id: config.node_id(),
+            keys: KeySpace::new(&config.text("etcd.prefix").unwrap_or_default()),
+            http: endpoint("http.listener"),
+            http_advertised: endpoint("http.advertised.listener"),
+            internode: endpoint("internode.listener"),
+            internode_advertised: endpoint("internode.advertised.listener"),
+            data_dir: config.text("data.dir").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            session_timeout,
+            liveness: liveness::Settings {
+                heartbeat_interval: config.millis("broker.heartbeat.interval.ms"),
+                session_timeout,
+            },
+            admin: AdminSettings {
+                num_partitions: config.int("num.partitions"),
+                default_replication_factor: i16::try_from(config.int("default.replication.factor"))
+                    .unwrap_or(i16::MAX),
+                delete_topic_enable: config.boolean("delete.topic.enable"),
+                partitions_per_request_max: count("max.partitions.per.request"),
+                partitions_max: count("max.partitions.per.cluster"),
+                file: config.values().clone(),
+            },
+        }
+    }
+}
+
+/// What an absent host means.
+const LOOPBACK: &str = "127.0.0.1";
+
+#[cfg(test)]
+mod tests {
+    use ottla_metadata::config::{Role, load_server_properties};
+
+    use super::*;
+
+    fn load(text: &str) -> Config {
+        let text = format!("data.dir=/tmp/never-made\n{text}");
+        let loaded = load_server_properties(Role::Coordinator, "test", text.as_bytes(), &[]);
+        Config::from(&loaded.unwrap().config)
+    }
+
+    #[test]
+    fn file_with_an_id_and_a_folder_is_enough() {
+        let config = load("node.id=7\n");
+        assert_eq!(config.node_id, 7);
+        let at = |port| Some(Endpoint { host: "127.0.0.1".to_owned(), port });
+        assert_eq!((config.http, config.internode), (at(9080), at(9081)));
+        assert_eq!(config.admin.partitions_per_request_max, 10_000);
+        assert_eq!(config.session_timeout, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn limits_and_defaults_are_read() {
+        let config =
+            load("node.id=1\nnum.partitions=3\nmax.partitions.per.request=5\nhttp.listener=:0");
+        assert_eq!(config.admin.num_partitions, 3);
+        assert_eq!(config.admin.partitions_per_request_max, 5);
+        assert_eq!(config.http.unwrap().port, 0);
+        assert_eq!(config.admin.file.get("num.partitions").map(String::as_str), Some("3"));
+    }
+}

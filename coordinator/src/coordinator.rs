@@ -1,0 +1,386 @@
+//! One coordinator: puts the parts together, and runs one term after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_metadata::image::{FeedConfig, FeedError, ImageFeed, ImageReader};
+use ottla_metadata::model::{Controller, Endpoint, Rest};
+use ottla_metadata::store::MetaStore;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, Command, Unavailable};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::controller::driver::{Driver, Parts};
+use crate::controller::writer::Writer;
+use crate::data_dir::{DataDir, DataDirError, HighestSeen};
+use crate::heartbeats::Heartbeats;
+use crate::leadership::campaign::Candidate;
+use crate::leadership::former_claim::FormerClaim;
+use crate::leadership::{ActiveController, Leadership};
+use crate::maintenance;
+use crate::metrics::Metrics;
+
+/// Why a coordinator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A port cannot be opened.
+    #[error("cannot listen on {endpoint} for {purpose}: {source}")]
+    Bind {
+        /// Which address.
+        endpoint: Endpoint,
+        /// What for.
+        purpose: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// What every face of a coordinator (REST, inter-node listener) works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// This node's id.
+    pub node_id: i32,
+    /// Changes, on the active coordinator.
+    pub admin: Admin,
+    /// The cluster, on every coordinator.
+    pub images: ImageReader,
+    /// Who is active.
+    pub leadership: watch::Receiver<Leadership>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Cancelled when the process stops: finish what is under way and take nothing new.
+    pub stop: CancellationToken,
+    /// The store, for what the image does not hold.
+    pub store: Arc<dyn MetaStore>,
+    pub(crate) heartbeats: Arc<Heartbeats>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) clock: Clock,
+}
+
+/// A running coordinator.
+#[derive(Debug)]
+pub struct Handle {
+    services: Services,
+    tasks: TaskTracker,
+    http: Option<Endpoint>,
+    internode: Option<Endpoint>,
+    failed: watch::Receiver<Option<String>>,
+}
+
+/// The ports that a coordinator opened.
+struct Ports {
+    http: Option<(TcpListener, Endpoint)>,
+    internode: Option<(TcpListener, Endpoint)>,
+}
+
+/// A coordinator, to be started.
+#[derive(Debug)]
+pub struct Coordinator;
+
+impl Coordinator {
+    /// Starts a coordinator on `store` and returns at once; it waits for a store that is away, and says so.
+    pub async fn start(config: Config, store: Arc<dyn MetaStore>) -> Result<Handle, StartError> {
+        let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
+        let seen = data_dir.as_ref().map(DataDir::highest_seen).transpose()?.unwrap_or_default();
+        let ports = Ports::open(&config).await?;
+        let http = ports.http.as_ref().map(|(_, endpoint)| endpoint.clone());
+        let internode = ports.internode.as_ref().map(|(_, endpoint)| endpoint.clone());
+
+        let (feed, images) = ImageFeed::new(store.clone(), feed_config(&config, seen));
+        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let (leadership, leaderships) = watch::channel(Leadership::default());
+        let (failure, failed) = watch::channel(None);
+        let services = Services {
+            node_id: config.node_id,
+            admin: Admin::new(commands.clone(), leaderships.clone()),
+            images: images.clone(),
+            leadership: leaderships,
+            metrics: Metrics::new(),
+            stop: CancellationToken::new(),
+            store: store.clone(),
+            heartbeats: Arc::default(),
+            commands,
+            clock: Clock::system(),
+        };
+        let tasks = TaskTracker::new();
+        let stop = services.stop.clone();
+        tasks.spawn(run_feed(feed, stop.clone(), failure));
+        tasks.spawn(follow_active(images.clone(), leadership.clone(), stop.clone()));
+        let announcement = announcement(&config, http.clone(), internode.clone());
+        tasks.spawn(Terms::new(&config, &services, announcement, leadership, data_dir).run(queue));
+        // Faces are served by whoever owns their protocol.
+        ports.serve(&services, &tasks);
+        tasks.close();
+        Ok(Handle { services, tasks, http, internode, failed })
+    }
+}
+
+impl Handle {
+    /// What its faces work with.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Changes of topics and configs.
+    pub fn admin(&self) -> &Admin {
+        &self.services.admin
+    }
+
+    /// Where the REST API is served, with the port that the system chose.
+    pub fn http_endpoint(&self) -> Option<&Endpoint> {
+        self.http.as_ref()
+    }
+
+    /// Where other nodes are served, with the port that the system chose.
+    pub fn internode_endpoint(&self) -> Option<&Endpoint> {
+        self.internode.as_ref()
+    }
+
+    /// Waits until this node is the active coordinator and its writer runs; false if that takes longer
+    /// than `timeout`.
+    pub async fn until_active(&self, timeout: Duration) -> bool {
+        let mut leadership = self.services.leadership.clone();
+        let active = leadership.wait_for(|leadership| leadership.is_me);
+        matches!(tokio::time::timeout(timeout, active).await, Ok(Ok(_)))
+    }
+
+    /// Waits until the coordinator cannot go on by itself, and says why. A process then ends.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops: gives up its activity, so that another takes over at once, and waits for what is under way, up
+    /// to `timeout`.
+    pub async fn stop(self, timeout: Duration) {
+        self.services.stop.cancel();
+        if tokio::time::timeout(timeout, self.tasks.wait()).await.is_err() {
+            tracing::warn!("stopped before everything under way was done");
+        }
+    }
+}
+
+impl Ports {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        let http = match &config.http {
+            Some(endpoint) => Some(bind(endpoint, "the REST API").await?),
+            None => None,
+        };
+        let internode = match &config.internode {
+            Some(endpoint) => Some(bind(endpoint, "other nodes").await?),
+            None => None,
+        };
+        Ok(Self { http, internode })
+    }
+
+    fn serve(self, _services: &Services, _tasks: &TaskTracker) {}
+}
+
+async fn bind(
+    endpoint: &Endpoint,
+    purpose: &'static str,
+) -> Result<(TcpListener, Endpoint), StartError> {
+    let failed = |source| StartError::Bind { endpoint: endpoint.clone(), purpose, source };
+    let listener =
+        TcpListener::bind((endpoint.host.as_str(), endpoint.port)).await.map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    Ok((listener, Endpoint { host: endpoint.host.clone(), port }))
+}
+
+fn feed_config(config: &Config, seen: HighestSeen) -> FeedConfig {
+    let mut feed = FeedConfig::new(config.keys.clone());
+    feed.store_id = (seen.store_id != 0).then_some(seen.store_id);
+    feed.highest_revision = seen.revision;
+    feed
+}
+
+fn announcement(
+    config: &Config,
+    http: Option<Endpoint>,
+    internode: Option<Endpoint>,
+) -> Controller {
+    // A face that is not served is announced with port 0, to which nobody connects.
+    let nowhere = || Endpoint { host: String::new(), port: 0 };
+    Controller {
+        node_id: config.node_id,
+        boot_id: String::new(),
+        http: config.http_advertised.clone().or(http).unwrap_or_else(nowhere),
+        internode: config.internode_advertised.clone().or(internode).unwrap_or_else(nowhere),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        rest: Rest::new(),
+    }
+}
+
+async fn run_feed(
+    feed: ImageFeed,
+    stop: CancellationToken,
+    failure: watch::Sender<Option<String>>,
+) {
+    let result: Result<(), FeedError> = feed.run(stop).await;
+    if let Err(error) = result {
+        failure.send_replace(Some(error.to_string()));
+    }
+}
+
+/// Keeps what this node knows of the active coordinator up to date.
+async fn follow_active(
+    mut images: ImageReader,
+    leadership: watch::Sender<Leadership>,
+    stop: CancellationToken,
+) {
+    loop {
+        let image = images.load();
+        let active = image.controller().map(|controller| ActiveController {
+            node_id: controller.node_id,
+            term: controller.create_revision,
+            internode_endpoint: controller.internode.to_string(),
+            http_endpoint: controller.http.to_string(),
+        });
+        leadership.send_if_modified(|known| {
+            let differs = known.active != active;
+            known.active = active;
+            differs
+        });
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = images.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Runs one term after another, and answers requests that come to a node that is not active.
+struct Terms {
+    candidate: Candidate,
+    parts: Parts,
+    services: Services,
+    leadership: watch::Sender<Leadership>,
+    data_dir: Option<DataDir>,
+}
+
+impl Terms {
+    fn new(
+        config: &Config,
+        services: &Services,
+        announcement: Controller,
+        leadership: watch::Sender<Leadership>,
+        data_dir: Option<DataDir>,
+    ) -> Self {
+        let health = watch::channel(true).0;
+        let former_claim = data_dir
+            .as_ref()
+            .map_or_else(FormerClaim::default, |dir| FormerClaim::in_folder(dir.path()));
+        let parts = Parts {
+            images: services.images.clone(),
+            heartbeats: services.heartbeats.clone(),
+            health: health.subscribe(),
+            clock: services.clock.clone(),
+            metrics: services.metrics.clone(),
+            admin: config.admin.clone(),
+            liveness: config.liveness,
+        };
+        let candidate = Candidate {
+            store: services.store.clone(),
+            keys: config.keys.clone(),
+            images: services.images.clone(),
+            session_timeout: config.session_timeout,
+            announcement,
+            former_claim,
+            health,
+        };
+        Self { candidate, parts, services: services.clone(), leadership, data_dir }
+    }
+
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        let stop = self.services.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = self.candidate.end_former_term() => {}
+        }
+        while !stop.is_cancelled() {
+            let term = tokio::select! {
+                () = stop.cancelled() => return,
+                () = reject_all(&mut queue, &self.leadership) => return,
+                term = self.candidate.win() => term,
+            };
+            tracing::info!(term = term.number, "this coordinator is elected");
+            tokio::select! {
+                () = term.over.cancelled() => {}
+                () = stop.cancelled() => {}
+                () = reject_all(&mut queue, &self.leadership) => {}
+                writer = self.begin(term.number) => if let Some(writer) = writer {
+                    self.run_term(writer, &term.over, &mut queue).await;
+                },
+            }
+            tracing::info!(term = term.number, "this coordinator is no longer the active one");
+            term.resign().await;
+        }
+    }
+
+    /// Takes over: fences the former term out, and waits until everything that it wrote is in the image.
+    async fn begin(&self, term: i64) -> Option<Writer> {
+        let candidate = &self.candidate;
+        let (store, keys) = (candidate.store.clone(), candidate.keys.clone());
+        let writer = Writer::begin(store, keys, term, candidate.health.clone()).await?;
+        while self.parts.images.wait_for(writer.revision(), CATCH_UP_WARN).await.is_err() {
+            tracing::warn!(revision = writer.revision(), "waiting for the image of the cluster");
+            tokio::time::sleep(PAUSE).await;
+        }
+        Some(writer)
+    }
+
+    async fn run_term(
+        &mut self,
+        writer: Writer,
+        over: &CancellationToken,
+        queue: &mut mpsc::Receiver<Command>,
+    ) {
+        let stop = self.services.stop.clone();
+        self.keep_seen(writer.term());
+        let driver = Driver::new(self.parts.clone(), writer, over.clone());
+        self.parts.metrics.active.set(1);
+        self.leadership.send_modify(|leadership| leadership.is_me = true);
+        tracing::info!("this coordinator is the active one");
+        let upkeep = maintenance::run(self.services.store.clone(), self.services.metrics.clone());
+        tokio::select! {
+            () = driver.run(queue, &stop) => {}
+            () = upkeep => {}
+        }
+        self.leadership.send_modify(|leadership| leadership.is_me = false);
+        self.parts.metrics.active.set(0);
+    }
+
+    /// Remembers how far the store was, so that an older one is refused after a restart.
+    fn keep_seen(&self, term: i64) {
+        let Some(dir) = &self.data_dir else { return };
+        let image = self.services.images.load();
+        let seen = HighestSeen { store_id: image.store_id(), revision: image.revision(), term };
+        if let Err(error) = dir.keep_highest_seen(seen) {
+            tracing::error!(%error, "cannot remember the newest state of the store");
+        }
+    }
+}
+
+/// Answers every request with who is active, until nobody can ask any more.
+async fn reject_all(queue: &mut mpsc::Receiver<Command>, leadership: &watch::Sender<Leadership>) {
+    while let Some(command) = queue.recv().await {
+        let active = leadership.borrow().active.clone();
+        command.reject(Unavailable::NotActive(active));
+    }
+}
+
+/// Requests that wait for the writer.
+const COMMANDS_MAX: usize = 1024;
+/// After this time the log says that the image does not come.
+const CATCH_UP_WARN: Duration = Duration::from_secs(5);
+/// Between attempts.
+const PAUSE: Duration = Duration::from_millis(250);
