@@ -1,6 +1,8 @@
 //! The cluster's metadata: model, key space, image and its feed, and the stores that hold it.
 
 pub mod config;
+#[cfg(test)]
+mod conformance;
 pub mod image;
 pub mod keys;
 pub mod model;

@@ -3,7 +3,9 @@
 //! Two implementations, which pass one conformance suite: `etcd`, and `embedded` for `ottla dev`, unit
 //! tests and the simulator.
 
+pub mod embedded;
 mod error;
+pub mod etcd;
 
 mod retry;
 mod types;
@@ -52,7 +54,8 @@ pub trait MetaStore: Debug + Send + Sync + 'static {
     /// Drops all history before `revision`. A revision compacted earlier is no error.
     fn compact(&self, revision: i64) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// The state of the store; the revision is that of one member, which may lag.
+    /// The state of the store; the revision is that of one member, which may lag. Etcd 3.6 tells it to its root
+    /// user only; id and revision of the store are in every [`Page`], too.
     fn status(&self) -> BoxFuture<'_, Result<Status, StoreError>>;
 }
 

@@ -71,14 +71,14 @@ pub async fn read_all(store: &dyn MetaStore, keys: KeyRange) -> Result<Page, Sto
 /// Sends `write` until it is known what became of it: after `Unknown` the *same* transaction again, whose
 /// refusal shows whether the earlier one was applied.
 ///
-/// The write must fence itself, or a repetition could apply it twice: one of its puts is to a key that it
-/// compares by mod revision or absence (so that applying it makes the compare fail), and differs from the
-/// value of any other writer, or it only deletes keys that it compares. A head with (owner, epoch, sequence)
-/// is such a put, and so is any value guarded by the mod revision of its own key, as long as two writers of
-/// the same bytes mean the same thing.
+/// The write must fence its own repetition, or it could be applied twice. Its *proof* is the first put to a
+/// key that it compares by mod revision or absence, so that applying it makes the compare fail; the value
+/// must differ from any other writer's (a head with owner, epoch and sequence does). A write without puts
+/// is proved by the absence of the first key that it compares and deletes. A refusal that shows the proof
+/// is reported as `Committed`, also of the first attempt, so that a write in doubt may be handed in again.
 ///
-/// Answers `Unknown` only after the attempts of `policy` are used up. Then nothing may be assumed, nothing
-/// answered: call again with the same write.
+/// Answers `Unknown` only after the attempts of `policy` are used up. Then nothing may be assumed and nothing
+/// answered to anybody: call again with the same write.
 pub async fn commit_until_known(
     store: &dyn MetaStore,
     write: &GuardedWrite,
@@ -106,7 +106,7 @@ pub async fn commit_until_known(
                 in_doubt = true;
                 reason = why;
             }
-            Ok(Outcome::Refused { revision, current }) if in_doubt => {
+            Ok(Outcome::Refused { revision, current }) => {
                 return Ok(proof.judge(revision, current));
             }
             Ok(outcome) => return Ok(outcome),
@@ -119,22 +119,31 @@ pub async fn commit_until_known(
     Ok(Outcome::Unknown { reason })
 }
 
-/// The key that shows whether a write was applied, and what it holds then.
+/// The key that shows whether a write was applied.
 struct Proof {
     key: Bytes,
+    /// What it holds then; `None` if it is gone then.
     value: Option<Bytes>,
+    /// The mod revision that it had before; 0 if it was absent.
+    before: i64,
 }
 
 impl Proof {
     fn of(write: &GuardedWrite) -> Option<Self> {
-        let guards = |key: &Bytes| {
-            write.compares.iter().any(|compare| match compare {
-                Compare::ModRevision(compared, _) | Compare::Absent(compared) => compared == key,
-                _ => false,
+        let guard = |key: &Bytes| {
+            write.compares.iter().find_map(|compare| match compare {
+                Compare::ModRevision(compared, revision) if compared == key => Some(*revision),
+                Compare::Absent(compared) if compared == key => Some(0),
+                _ => None,
             })
         };
-        if let Some(put) = write.puts.iter().find(|put| guards(&put.key)) {
-            return Some(Self { key: put.key.clone(), value: Some(put.value.clone()) });
+        let mut puts = write.puts.iter();
+        if let Some((put, before)) = puts.find_map(|put| Some((put, guard(&put.key)?))) {
+            let (key, value) = (put.key.clone(), Some(put.value.clone()));
+            return Some(Self { key, value, before });
+        }
+        if !write.puts.is_empty() {
+            return None;
         }
         let existed = |key: &Bytes| {
             write.compares.iter().any(|compare| match compare {
@@ -144,16 +153,16 @@ impl Proof {
                 _ => false,
             })
         };
-        let deleted = write.deletes.iter().find(|keys| keys.end.is_none() && existed(&keys.start));
-        // Beside unguarded puts a deletion proves nothing: they may have been overwritten since.
-        let deleted = deleted.filter(|_| write.puts.is_empty())?;
-        Some(Self { key: deleted.start.clone(), value: None })
+        let mut deletes = write.deletes.iter();
+        let deleted = deletes.find(|keys| keys.end.is_none() && existed(&keys.start))?;
+        Some(Self { key: deleted.start.clone(), value: None, before: 0 })
     }
 
     fn judge(&self, revision: i64, current: Vec<KeyValue>) -> Outcome {
         let found = current.iter().find(|kv| kv.key == self.key);
         match (&self.value, found) {
-            (Some(mine), Some(kv)) if kv.value == *mine => {
+            // The same value at the same revision as before is not ours but one that we meant to keep.
+            (Some(mine), Some(kv)) if kv.value == *mine && kv.mod_revision != self.before => {
                 Outcome::Committed { revision: kv.mod_revision }
             }
             (None, None) => Outcome::Committed { revision },
