@@ -1,0 +1,78 @@
+//! The cluster as a whole, and offsets in it.
+
+use ottla_protocol::Str;
+use ottla_protocol::messages::DescribeClusterRequest;
+use ottla_protocol::types::{BrokerId, PartitionId};
+
+use crate::admin::Admin;
+use crate::connection::Address;
+use crate::error::{ClientError, check};
+use crate::metadata_cache::Broker;
+use crate::offsets::{OffsetAt, OffsetFound, list_offsets_once};
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDescription {
+    /// Its id.
+    pub cluster_id: Str,
+    /// The broker that takes administrative requests; −1 if there is none.
+    pub controller: BrokerId,
+    /// The brokers that are up, by id.
+    pub brokers: Vec<Broker>,
+}
+
+impl Admin {
+    /// The cluster's id, controller and brokers. Asks the metadata where the broker has no request for this.
+    pub async fn describe_cluster(&self) -> Result<ClusterDescription, ClientError> {
+        let request = DescribeClusterRequest::default();
+        let response = match self.client.call_any(&request).await {
+            Err(ClientError::Unsupported(_)) => return self.describe_by_metadata().await,
+            response => response?,
+        };
+        check(response.error_code, response.error_message.as_deref())?;
+        let mut brokers: Vec<_> = response
+            .brokers
+            .iter()
+            .filter_map(|broker| {
+                let port = u16::try_from(broker.port).ok()?;
+                let address = Address { host: broker.host.to_string(), port };
+                Some(Broker { id: BrokerId(broker.broker_id), address, rack: broker.rack.clone() })
+            })
+            .collect();
+        brokers.sort_unstable_by_key(|broker| broker.id);
+        Ok(ClusterDescription {
+            cluster_id: response.cluster_id.clone(),
+            controller: BrokerId(response.controller_id),
+            brokers,
+        })
+    }
+
+    /// Offsets of partitions; each answer is of one attempt or of several until `default.api.timeout.ms`.
+    pub async fn list_offsets(
+        &self,
+        queries: &[(Str, PartitionId, OffsetAt)],
+    ) -> Vec<Result<OffsetFound, ClientError>> {
+        let timeout = self.client.config().api_timeout;
+        let mut results = Vec::new();
+        let retried = self.client.retry("looking up offsets", timeout, async || {
+            results = list_offsets_once(&self.client, queries).await;
+            let retriable = results.iter().filter_map(|result| result.as_ref().err());
+            match retriable.into_iter().find(|error| error.is_retriable()) {
+                Some(error) => Err(error.clone()),
+                None => Ok(()),
+            }
+        });
+        // What could not be found until then is in the results.
+        let _ = retried.await;
+        results
+    }
+
+    async fn describe_by_metadata(&self) -> Result<ClusterDescription, ClientError> {
+        let metadata = self.client.refresh_metadata(&[]).await?;
+        Ok(ClusterDescription {
+            cluster_id: metadata.cluster_id.clone().unwrap_or_default(),
+            controller: metadata.controller,
+            brokers: metadata.brokers.values().cloned().collect(),
+        })
+    }
+}
