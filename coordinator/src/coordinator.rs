@@ -6,6 +6,7 @@ use std::time::Duration;
 use ottla_metadata::image::{FeedConfig, FeedError, ImageFeed, ImageReader};
 use ottla_metadata::model::{Controller, Endpoint, Rest};
 use ottla_metadata::store::MetaStore;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use crate::controller::driver::{Driver, Parts};
 use crate::controller::writer::Writer;
 use crate::data_dir::{DataDir, DataDirError, HighestSeen};
 use crate::heartbeats::Heartbeats;
+use crate::internode::{self, Budgets};
 use crate::leadership::campaign::Candidate;
 use crate::leadership::former_claim::FormerClaim;
 use crate::leadership::{ActiveController, Leadership};
@@ -30,6 +32,15 @@ pub enum StartError {
     /// Its folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// Whoever reaches the inter-node listener can act as anybody.
+    #[error(
+        "the inter-node listener cannot be opened on {endpoint}: nodes cannot prove yet who they are, so \
+         only loopback is safe; set internode.listener to 127.0.0.1:{}", .endpoint.port
+    )]
+    Exposed {
+        /// Which address.
+        endpoint: Endpoint,
+    },
     /// A port cannot be opened.
     #[error("cannot listen on {endpoint} for {purpose}: {source}")]
     Bind {
@@ -62,6 +73,7 @@ pub struct Services {
     pub(crate) heartbeats: Arc<Heartbeats>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) clock: Clock,
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 /// A running coordinator.
@@ -108,6 +120,7 @@ impl Coordinator {
             heartbeats: Arc::default(),
             commands,
             clock: Clock::system(),
+            budgets: Arc::default(),
         };
         let tasks = TaskTracker::new();
         let stop = services.stop.clone();
@@ -131,6 +144,15 @@ impl Handle {
     /// Changes of topics and configs.
     pub fn admin(&self) -> &Admin {
         &self.services.admin
+    }
+
+    /// Serves a node that connects through memory: the same protocol as on the inter-node listener.
+    pub fn serve_connection<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let served = internode::serve_connection(stream, self.services.clone());
+        self.tasks.spawn(served);
     }
 
     /// Where the REST API is served, with the port that the system chose.
@@ -177,13 +199,21 @@ impl Ports {
             None => None,
         };
         let internode = match &config.internode {
+            Some(endpoint) if !internode::is_loopback(&endpoint.host) => {
+                return Err(StartError::Exposed { endpoint: endpoint.clone() });
+            }
             Some(endpoint) => Some(bind(endpoint, "other nodes").await?),
             None => None,
         };
         Ok(Self { http, internode })
     }
 
-    fn serve(self, _services: &Services, _tasks: &TaskTracker) {}
+    fn serve(self, services: &Services, tasks: &TaskTracker) {
+        if let Some((listener, endpoint)) = self.internode {
+            tracing::info!(%endpoint, "serving other nodes");
+            tasks.spawn(internode::listen(listener, services.clone(), tasks.clone()));
+        }
+    }
 }
 
 async fn bind(

@@ -10,10 +10,12 @@ pub mod controller;
 mod coordinator;
 mod data_dir;
 mod heartbeats;
+mod internode;
 pub mod leadership;
 mod maintenance;
 pub mod metrics;
 mod prober;
+mod relay;
 
 pub use config::Config;
 pub use coordinator::{Coordinator, Handle, Services, StartError};

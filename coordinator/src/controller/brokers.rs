@@ -110,7 +110,7 @@ fn judge_partition(
         None => election::reconcile(partition, members, rules),
         Some(demoted) => Some(
             election::reconcile(&demoted, members, rules)
-                .unwrap_or_else(|| Elected { partition: demoted, election: Election::Kept }),
+                .unwrap_or(Elected { partition: demoted, election: Election::Kept }),
         ),
     }
 }
