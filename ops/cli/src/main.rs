@@ -1,17 +1,22 @@
 //! `ottla`: topics, records, clusters and logs from the command line, and a whole server in one process.
 
+mod cluster;
+mod connect;
 mod format;
 mod input;
 mod log_dump;
 mod output;
+mod topics;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use cluster::Cluster;
 use log_dump::LogDump;
 use output::Output;
+use topics::Topics;
 
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version, about = "Event streaming that speaks Kafka's protocol")]
@@ -35,6 +40,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Create, list, describe, alter and delete topics.
+    #[command(subcommand)]
+    Topics(Topics),
+    /// The brokers and what they hold.
+    #[command(subcommand)]
+    Cluster(Cluster),
     /// Look into segment files.
     #[command(subcommand)]
     Log(Log),
@@ -46,8 +57,9 @@ enum Log {
     Dump(LogDump),
 }
 
-fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(&Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ottla: {error:#}");
@@ -56,8 +68,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<()> {
+async fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
+        Command::Topics(topics) => topics.run(&cli.bootstrap_server, cli.output).await,
+        Command::Cluster(cluster) => cluster.run(&cli.bootstrap_server, cli.output).await,
         Command::Log(Log::Dump(dump)) => dump.run(cli.output),
     }
 }

@@ -126,7 +126,11 @@ impl Create {
             name: Str::from(self.name.as_str()),
             partitions: self.partitions,
             replication_factor: self.replication_factor,
-            configs: self.config.iter().map(|(n, v)| (n.as_str().into(), v.as_str().into())).collect(),
+            configs: self
+                .config
+                .iter()
+                .map(|(n, v)| (n.as_str().into(), v.as_str().into()))
+                .collect(),
             ..NewTopic::default()
         };
         let result = admin.create_topics(&[topic], false).await?.pop();
@@ -207,9 +211,7 @@ async fn describe(admin: &Admin, names: &[String], output: Output) -> Result<()>
         }
         infos.push(info(&topic, set));
     }
-    output.print_one(&infos, |infos| {
-        infos.iter().map(text).collect::<Vec<_>>().join("\n\n")
-    })
+    output.print_one(&infos, |infos| infos.iter().map(text).collect::<Vec<_>>().join("\n\n"))
 }
 
 fn info(topic: &Topic, configs: Vec<(String, String)>) -> TopicInfo {
