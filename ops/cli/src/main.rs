@@ -8,7 +8,7 @@ mod log_dump;
 mod output;
 mod topics;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -61,6 +61,8 @@ enum Log {
 async fn main() -> ExitCode {
     match run(&Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough, as `head` does.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ottla: {error:#}");
             ExitCode::FAILURE
@@ -74,4 +76,8 @@ async fn run(cli: &Cli) -> Result<()> {
         Command::Cluster(cluster) => cluster.run(&cli.bootstrap_server, cli.output).await,
         Command::Log(Log::Dump(dump)) => dump.run(cli.output),
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
