@@ -119,6 +119,9 @@ impl<I: LogIo> SegmentFiles<I> {
 
     /// Where to begin to look for `offset`: a batch that ends at or before it, or the segment's start.
     pub(crate) fn position_before(&self, offset: Offset, mode: ReadMode) -> io::Result<u64> {
+        if offset <= self.base {
+            return Ok(0);
+        }
         let relative = u32::try_from(offset - self.base).unwrap_or(u32::MAX);
         let file = self.offset_file(mode)?;
         let before = |entry: OffsetEntry| entry.relative_offset <= relative;
