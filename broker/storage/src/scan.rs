@@ -97,9 +97,12 @@ impl<'f, F: LogFile> Scanner<'f, F> {
                 format!("{left} bytes are less than a header"),
             ));
         }
-        let header = match BatchHeader::parse(self.bytes_at(position, HEADER_LEN)?) {
+        let bytes = self.bytes_at(position, HEADER_LEN)?;
+        // Zeros, as a crash leaves them, have a magic of 0 and no length.
+        let has_length = bytes[8..12] != [0; 4];
+        let header = match BatchHeader::parse(bytes) {
             Ok(header) => header,
-            Err(BatchError::UnsupportedMagic(magic @ (0 | 1))) => {
+            Err(BatchError::UnsupportedMagic(magic @ (0 | 1))) if has_length => {
                 return Err(ScanError::OldFormat { position, magic });
             }
             Err(error) => return Err(ScanError::invalid(position, error.to_string())),

@@ -54,6 +54,8 @@ struct Life<'a> {
     log: Option<Log<SimIo>>,
     ledger: &'a mut Ledger,
     epoch: i32,
+    /// Set: all batches are of this producer.
+    only: Option<usize>,
 }
 
 impl Life<'_> {
@@ -75,7 +77,7 @@ impl Life<'_> {
         for _ in 0..count {
             self.ledger.value += 1;
             let value = format!("value {:040}", self.ledger.value).into_bytes();
-            let producer = (self.ledger.value % 2) as usize;
+            let producer = self.only.unwrap_or((self.ledger.value % 2) as usize);
             let sequence = self.ledger.sequences[producer];
             self.ledger.sequences[producer] += 3;
             let epoch = self.epoch;
@@ -166,7 +168,7 @@ fn start<'a>(io: &SimIo, ledger: &'a mut Ledger, boot: u64) -> Result<Life<'a>, 
         }
     };
     ledger.created = true;
-    Ok(Life { dir, log: Some(log), ledger, epoch: 0 })
+    Ok(Life { dir, log: Some(log), ledger, epoch: 0, only: None })
 }
 
 /// The scripted life: two runs, with rolls, a cut into an older segment, new epochs, and an orderly end between.
@@ -185,9 +187,14 @@ fn script(io: &SimIo, ledger: &mut Ledger) -> Result<(), Crashed> {
     life.append(2)?;
     life.truncate(25)?;
     life.begin_epoch(6)?;
-    life.append(9)?;
+    life.only = Some(1);
+    life.append(5)?;
+    life.append(4)?;
+    life.only = None;
     life.checkpoint()?;
-    life.append(3)?;
+    life.append(28)?;
+    life.checkpoint()?;
+    life.append(12)?;
     life.truncate(50)?;
     life.append(1)?;
     life.close()?;
@@ -219,7 +226,8 @@ fn check(io: &SimIo, ledger: &mut Ledger, boot: u64, context: &str) -> Result<()
     assert!(is_prefix || found.is_empty(), "{context}: {found:?} is no prefix of {histories:?}");
     check_epochs(&view, &batches, context);
     check_producers(life.log(), &found, context);
-    // It goes on from there.
+    // It goes on from there; what a reader may have seen is there to stay.
+    life.ledger.durable_end = view.log_end().0;
     life.ledger.histories = vec![found.clone()];
     for producer in 0..2 {
         let last = found.iter().rev().find(|entry| entry.producer == producer);
