@@ -196,7 +196,10 @@ fn script(io: &SimIo, ledger: &mut Ledger) -> Result<(), Crashed> {
     life.checkpoint()?;
     life.append(12)?;
     life.truncate(50)?;
-    life.append(1)?;
+    life.only = Some(0);
+    life.append(6)?;
+    life.append(13)?;
+    life.only = None;
     life.close()?;
     let mut life = start(io, ledger, 0)?;
     assert_eq!(life.dir.previous_life(), PreviousLife::Clean { broker_epoch: Some(1) });
@@ -336,6 +339,12 @@ fn a_crash_of_the_process_loses_nothing_that_was_written() {
         assert!(ledger.durable_end <= log.log_end().0, "{context}");
         check_producers(log, &found, &context);
         check_epochs(&log.view(), &read_all(&log.view(), 1000), &context);
+        // What a reader may have seen survives even if the machine crashes next.
+        let served = log.log_end();
+        drop((dir, recovered));
+        io.power_cut();
+        let (_dir, log) = open_log(&io, Path::new(DIR), "boot 1", &config);
+        assert!(served <= log.log_end(), "{context}: {served} served, {} left", log.log_end());
     }
 }
 

@@ -1,8 +1,8 @@
 //! Cutting the end off, as a follower does whose leader has other records there, and moving the start.
 //!
 //! A cut is durable when it returns, and each of its steps leaves a log that recovery understands: the recovery point is
-//! lowered first, then whole segments go, newest first and one by one, then the file is cut, then what was derived from the
-//! removed records.
+//! lowered first, then whole segments go, newest first, then the file is cut, then what was derived from the removed
+//! records.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -150,11 +150,10 @@ impl<I: LogIo> Log<I> {
     }
 
     /// Removes the segments that begin at or after `offset`, newest first. The one before them is then the active one.
+    /// Should a crash bring one of them back but not its predecessor, recovery sees the gap and removes it.
     fn remove_segments_from(&mut self, offset: Offset) -> Result<(), LoadError> {
         while offset <= self.active.base() && !self.sealed.is_empty() {
             self.remove_files(&Arc::clone(&self.active.files))?;
-            // Until its name is gone for good, the one before it must stay.
-            self.sync_folder()?;
             let (last, rest) = match self.sealed.split_last() {
                 Some((last, rest)) => (last.clone(), rest.to_vec()),
                 None => break,

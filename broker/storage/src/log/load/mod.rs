@@ -256,7 +256,7 @@ impl<I: LogIo> Loader<'_, I> {
         Ok(active)
     }
 
-    /// Removes segments that do not continue what is before them, newest first and one by one.
+    /// Removes segments that do not continue what is before them, newest first.
     fn remove_later(&mut self, later: &[(Offset, u64)]) -> Result<(), LoadError> {
         for &(base, len) in later.iter().rev() {
             let path = segment_file(self.path, base, SegmentFileKind::Log);
@@ -265,7 +265,6 @@ impl<I: LogIo> Loader<'_, I> {
             self.report.removed_segments += 1;
             self.report.truncated_bytes += len;
             self.dir.io.remove_file(&path).map_err(LoadError::io(&path))?;
-            self.dir.io.sync_dir(self.path).map_err(LoadError::io(self.path))?;
             for kind in [
                 SegmentFileKind::OffsetIndex,
                 SegmentFileKind::TimeIndex,
