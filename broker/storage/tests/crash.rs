@@ -224,7 +224,11 @@ fn check(io: &SimIo, ledger: &mut Ledger, boot: u64, context: &str) -> Result<()
     let view = life.log().view();
     let batches = read_all(&view, 300);
     let found: Vec<Entry> = batches.iter().map(entry_of).collect();
-    assert!(durable_end <= view.log_end().0, "{context}: {durable_end} durable, {}", view.log_end());
+    assert!(
+        durable_end <= view.log_end().0,
+        "{context}: {durable_end} durable, {}",
+        view.log_end()
+    );
     let is_prefix = histories.iter().any(|history| history.starts_with(&found));
     assert!(is_prefix || found.is_empty(), "{context}: {found:?} is no prefix of {histories:?}");
     check_epochs(&view, &batches, context);
