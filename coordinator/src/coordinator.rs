@@ -25,6 +25,7 @@ use crate::leadership::former_claim::FormerClaim;
 use crate::leadership::{ActiveController, Leadership};
 use crate::maintenance;
 use crate::metrics::Metrics;
+use crate::rest;
 
 /// Why a coordinator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -212,6 +213,10 @@ impl Ports {
         if let Some((listener, endpoint)) = self.internode {
             tracing::info!(%endpoint, "serving other nodes");
             tasks.spawn(internode::listen(listener, services.clone(), tasks.clone()));
+        }
+        if let Some((listener, endpoint)) = self.http {
+            tracing::info!(%endpoint, "serving the REST API");
+            tasks.spawn(rest::serve(listener, services.clone()));
         }
     }
 }

@@ -16,6 +16,7 @@ mod maintenance;
 pub mod metrics;
 mod prober;
 mod relay;
+pub mod rest;
 
 pub use config::Config;
 pub use coordinator::{Coordinator, Handle, Services, StartError};

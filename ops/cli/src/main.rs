@@ -1,22 +1,17 @@
 //! `ottla`: topics, records, clusters and logs from the command line, and a whole server in one process.
 
-mod cluster;
-mod connect;
 mod format;
 mod input;
 mod log_dump;
 mod output;
-mod topics;
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use cluster::Cluster;
 use log_dump::LogDump;
 use output::Output;
-use topics::Topics;
 
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version, about = "Event streaming that speaks Kafka's protocol")]
@@ -40,12 +35,6 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create, list, describe, alter and delete topics.
-    #[command(subcommand)]
-    Topics(Topics),
-    /// The brokers and what they hold.
-    #[command(subcommand)]
-    Cluster(Cluster),
     /// Look into segment files.
     #[command(subcommand)]
     Log(Log),
@@ -57,12 +46,9 @@ enum Log {
     Dump(LogDump),
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(&Cli::parse()).await {
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has seen enough, as `head` does.
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ottla: {error:#}");
             ExitCode::FAILURE
@@ -70,14 +56,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<()> {
+fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
-        Command::Topics(topics) => topics.run(&cli.bootstrap_server, cli.output).await,
-        Command::Cluster(cluster) => cluster.run(&cli.bootstrap_server, cli.output).await,
         Command::Log(Log::Dump(dump)) => dump.run(cli.output),
     }
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,7 +1,5 @@
 //! Tables for people, JSON for programs.
 
-use std::io::{self, Write};
-
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -39,17 +37,16 @@ impl Output {
     /// Prints rows: each value as JSON, or its cells in a table.
     ///
     /// # Errors
-    /// When a value cannot be serialised or the output is closed.
+    /// When a value cannot be serialised.
     pub fn print<T: Serialize>(
         self,
         columns: &[Column],
         rows: &[T],
         cells: impl Fn(&T) -> Vec<String>,
     ) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
         match self {
-            Self::Json => writeln!(out, "{}", serde_json::to_string_pretty(rows)?)?,
-            Self::Table => writeln!(out, "{}", table(columns, rows.iter().map(cells)))?,
+            Self::Json => println!("{}", serde_json::to_string_pretty(rows)?),
+            Self::Table => println!("{}", table(columns, rows.iter().map(cells))),
         }
         Ok(())
     }
@@ -57,16 +54,15 @@ impl Output {
     /// Prints one value as JSON, or as the lines of a text.
     ///
     /// # Errors
-    /// When the value cannot be serialised or the output is closed.
+    /// When the value cannot be serialised.
     pub fn print_one<T: Serialize>(
         self,
         value: &T,
         text: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
         match self {
-            Self::Json => writeln!(out, "{}", serde_json::to_string_pretty(value)?)?,
-            Self::Table => writeln!(out, "{}", text(value))?,
+            Self::Json => println!("{}", serde_json::to_string_pretty(value)?),
+            Self::Table => println!("{}", text(value)),
         }
         Ok(())
     }

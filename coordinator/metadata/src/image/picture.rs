@@ -1,6 +1,7 @@
 //! The state of the cluster at one revision, on persistent maps.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -114,6 +115,12 @@ impl Image {
     /// All topics by name.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<Versioned<Topic>>> {
         self.topics.values()
+    }
+
+    /// The topics whose names come after this one, by name; all of them after an empty name.
+    pub fn topics_after(&self, name: &str) -> impl Iterator<Item = &Arc<Versioned<Topic>>> {
+        let bounds = (Bound::Excluded(name), Bound::Unbounded);
+        self.topics.range::<_, str>(bounds).map(|(_, topic)| topic)
     }
 
     /// How many topics exist.

@@ -12,7 +12,7 @@ pub const TOPIC: &[ConfigDef] = &[
         .doc(
             "What happens to old data: `delete` drops segments past the retention limits, \
              `compact` keeps the newest record of each key. Both may be set; empty keeps \
-             everything for ever.",
+             everything for ever. Compaction is not built yet; until then `compact` keeps all.",
         ),
     ConfigDef::int("compression.gzip.level", "-1")
         .check(Validator::GzipLevel)
