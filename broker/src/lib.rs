@@ -1,11 +1,16 @@
 //! The broker: listeners, handlers, log workers and the relay to the coordinator.
 
+pub mod auto_create;
 pub mod clock;
+pub mod config;
 pub mod fetch_session;
 pub mod handlers;
+pub mod identity;
 pub mod listener;
 pub mod metrics;
 pub mod partition;
 pub mod pool;
+pub mod producer_ids;
+pub mod relay;
 pub mod services;
 pub mod worker;

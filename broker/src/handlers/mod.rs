@@ -5,10 +5,21 @@
 //! *parallel part* is the future in [`Answer::Later`]: it is driven beside those of later requests, and
 //! its result is sent in the order of the requests all the same.
 
+mod alter_configs;
 mod answer;
 pub mod api_versions;
 mod context;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_topic_partitions;
 mod file_slice;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod metadata;
+mod relayed;
+mod topology;
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -16,9 +27,18 @@ use std::sync::Arc;
 
 use ottla_protocol::Request;
 
+pub use alter_configs::AlterConfigs;
 pub use answer::{Answer, Later, Reply, ReplyBody};
 pub use context::{ConnectionInfo, Principal, RequestContext};
+pub use create_partitions::CreatePartitions;
+pub use create_topics::CreateTopics;
+pub use delete_topics::DeleteTopics;
+pub use describe_cluster::DescribeCluster;
+pub use describe_topic_partitions::DescribeTopicPartitions;
 pub use file_slice::{FileSlice, SliceSource};
+pub use incremental_alter_configs::IncrementalAlterConfigs;
+pub use init_producer_id::InitProducerId;
+pub use metadata::Metadata;
 
 use crate::services::Services;
 

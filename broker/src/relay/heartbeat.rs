@@ -1,0 +1,111 @@
+//! Tells the active coordinator once a second that the broker lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_metadata::image::ImageReader;
+use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
+use ottla_protocol::{ErrorCode, Uuid};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::Relay;
+use crate::identity::Identity;
+
+/// What the broker says of itself with each heartbeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerState {
+    /// It wants to stop, and hands over what it leads.
+    pub wants_shutdown: bool,
+    /// Log directories that failed.
+    pub offline_log_dirs: Vec<Uuid>,
+}
+
+/// What the coordinator thinks of the broker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Heartbeats that were answered, so that a waiter can tell a new answer from an old one.
+    pub answers: u64,
+    /// True as long as it may not lead.
+    pub is_fenced: bool,
+    /// It has handed over everything and may stop.
+    pub may_shut_down: bool,
+}
+
+/// The task that sends heartbeats.
+#[derive(Debug)]
+pub struct Heartbeat {
+    relay: Relay,
+    identity: Arc<Identity>,
+    image: ImageReader,
+    state: watch::Receiver<BrokerState>,
+    standing: watch::Sender<Standing>,
+}
+
+/// Time from one heartbeat to the next.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+impl Heartbeat {
+    /// Reports `state`, at once when it changes.
+    pub fn new(
+        relay: Relay,
+        identity: Arc<Identity>,
+        image: ImageReader,
+        state: watch::Receiver<BrokerState>,
+    ) -> (Self, watch::Receiver<Standing>) {
+        let (standing, standings) = watch::channel(Standing::default());
+        (Self { relay, identity, image, state, standing }, standings)
+    }
+
+    /// Sends heartbeats until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+                changed = self.state.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.beat() => {}
+            }
+        }
+    }
+
+    async fn beat(&mut self) {
+        let Ok(link) = self.relay.link(INTERVAL).await else { return };
+        let state = self.state.borrow_and_update().clone();
+        let request = BrokerHeartbeatRequest {
+            broker_id: self.identity.broker_id.0,
+            broker_epoch: self.identity.broker_epoch(),
+            current_metadata_offset: self.image.load().revision(),
+            want_shut_down: state.wants_shutdown,
+            offline_log_dirs: state.offline_log_dirs,
+            ..BrokerHeartbeatRequest::default()
+        };
+        let answer = match link.heartbeat(request, INTERVAL).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!(%error, "heartbeat without an answer");
+                return;
+            }
+        };
+        let code = ErrorCode::from_code(answer.error_code);
+        if code != ErrorCode::None {
+            tracing::warn!(error = code.name(), "the coordinator does not accept this broker's heartbeat");
+            return;
+        }
+        self.standing.send_modify(|standing| {
+            standing.answers += 1;
+            standing.is_fenced = answer.is_fenced;
+            standing.may_shut_down = answer.should_shut_down;
+        });
+    }
+}

@@ -1,0 +1,199 @@
+//! The way to the active coordinator: requests that this broker does not decide, its heartbeats, and
+//! blocks of producer ids.
+//!
+//! [`Relay`] is the handle. One task ([`Connector`]) finds the active coordinator in the image, connects,
+//! introduces the broker and replaces the link when it breaks or another coordinator becomes active.
+//! Nothing is sent twice: whether a request that got no answer was carried out is for its client to find out.
+
+mod bounds;
+mod connector;
+mod heartbeat;
+mod link;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_metadata::image::ImageReader;
+use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
+use ottla_protocol::messages::relay_request::RelayRequest;
+use ottla_protocol::wire::{EncodeError, Encoder, Records};
+use ottla_protocol::{ErrorCode, Request, RequestHeader, Str};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+pub use bounds::{Bounds, CallClass};
+pub use connector::{Connector, NodeIdentity};
+pub use heartbeat::{BrokerState, Heartbeat, Standing};
+pub use link::{CoordinatorLink, CoordinatorTransport, LinkError, LinkFuture};
+
+use crate::handlers::RequestContext;
+use crate::identity::Identity;
+
+/// Sends requests to the active coordinator; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    links: watch::Receiver<Option<Arc<dyn CoordinatorLink>>>,
+    bounds: Bounds,
+    identity: Arc<Identity>,
+    image: ImageReader,
+}
+
+/// Why there is no answer. [`RelayError::code`] is what a client is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RelayError {
+    /// The request was not sent, so it can be repeated at will.
+    #[error("no coordinator can be reached")]
+    NoCoordinator,
+    /// The request was not sent: too much is waiting for answers already.
+    #[error("too many requests wait for the coordinator")]
+    Overloaded,
+    /// The request may have been carried out.
+    #[error("the coordinator did not answer: {0}")]
+    NoAnswer(String),
+    /// The coordinator refused the envelope; the request was not carried out.
+    #[error("the coordinator refused: {}: {message}", code.name())]
+    Refused {
+        /// Why.
+        code: ErrorCode,
+        /// In words.
+        message: String,
+    },
+    /// The request cannot be sent, or its answer makes no sense; a defect of ours.
+    #[error("malformed: {0}")]
+    Malformed(String),
+}
+
+/// How long a request waits for a link, if there is none at the moment: a change of coordinators, or a
+/// restart, usually takes less.
+const LINK_WAIT: Duration = Duration::from_secs(1);
+/// How long an answer is held back until this broker knows what it says.
+const IMAGE_WAIT: Duration = Duration::from_secs(1);
+/// Time for small calls of the broker itself.
+const OWN_CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Relay {
+    /// A handle on what `connector` keeps connected.
+    pub fn new(connector: &Connector, bounds: Bounds, identity: Arc<Identity>, image: ImageReader) -> Self {
+        Self { links: connector.links(), bounds, identity, image }
+    }
+
+    /// Has the active coordinator carry out a client's request, in the client's version. Returns the
+    /// response with its header (but no length), once this broker's image has caught up with it.
+    ///
+    /// Dropping the future tells the coordinator that nobody waits any more.
+    pub async fn forward<R: Request>(
+        &self,
+        context: &RequestContext,
+        request: &R,
+        class: CallClass,
+        deadline: Duration,
+    ) -> Result<Bytes, RelayError> {
+        let frame = encode(context, request).map_err(|e| RelayError::Malformed(e.to_string()))?;
+        let _permit = self.bounds.admit(class, frame.len()).ok_or(RelayError::Overloaded)?;
+        let link = self.link(deadline.min(LINK_WAIT)).await?;
+        let deadline_ms = i32::try_from(deadline.as_millis()).unwrap_or(i32::MAX);
+        let envelope = RelayRequest {
+            principal_type: context.principal.kind.clone(),
+            principal_name: context.principal.name.clone(),
+            token_authenticated: context.principal.is_token_authenticated,
+            client_address: Str::from(context.connection.client_address.ip().to_string()),
+            listener: context.connection.listener.clone(),
+            client_id: Some(context.client_id.clone()),
+            broker_id: self.identity.broker_id.0,
+            broker_epoch: self.identity.broker_epoch(),
+            deadline_ms,
+            request: Records::Memory(frame),
+            ..RelayRequest::default()
+        };
+        let answer = link.relay(envelope, deadline).await.map_err(no_answer)?;
+        let code = ErrorCode::from_code(answer.error_code);
+        if code != ErrorCode::None {
+            let message = answer.error_message.unwrap_or_default().to_string();
+            return Err(RelayError::Refused { code, message });
+        }
+        let Some(Records::Memory(response)) = answer.response else {
+            return Err(RelayError::Malformed("an answer without a response".to_owned()));
+        };
+        self.catch_up(answer.store_cluster_id, answer.revision).await;
+        Ok(response)
+    }
+
+    /// A fresh block of producer ids: the first, and how many.
+    pub async fn allocate_producer_ids(&self) -> Result<(i64, i32), RelayError> {
+        let link = self.link(LINK_WAIT).await?;
+        let request = AllocateProducerIdsRequest {
+            broker_id: self.identity.broker_id.0,
+            broker_epoch: self.identity.broker_epoch(),
+            ..AllocateProducerIdsRequest::default()
+        };
+        let answer = link.allocate(request, OWN_CALL_TIMEOUT).await.map_err(no_answer)?;
+        let code = ErrorCode::from_code(answer.error_code);
+        if code != ErrorCode::None {
+            return Err(RelayError::Refused { code, message: "no block of producer ids".to_owned() });
+        }
+        Ok((answer.producer_id_start, answer.producer_id_len))
+    }
+
+    /// The link to the active coordinator, if there is one or comes one in time.
+    pub(crate) async fn link(
+        &self,
+        patience: Duration,
+    ) -> Result<Arc<dyn CoordinatorLink>, RelayError> {
+        let mut links = self.links.clone();
+        let found = timeout(patience, links.wait_for(Option::is_some)).await;
+        let link = found.ok().and_then(Result::ok).and_then(|link| link.clone());
+        link.ok_or(RelayError::NoCoordinator)
+    }
+
+    /// A client that was told of a change must find it here when it asks next.
+    async fn catch_up(&self, store_id: i64, revision: i64) {
+        if self.image.load().store_id().cast_signed() != store_id {
+            return;
+        }
+        if let Err(error) = self.image.wait_for(revision, IMAGE_WAIT).await {
+            tracing::warn!(%error, "answering before this broker's image shows the change");
+        }
+    }
+}
+
+impl RelayError {
+    /// What the client of an admin request is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            // Clients look for the controller anew and ask again.
+            Self::NoCoordinator => ErrorCode::NotController,
+            Self::Overloaded => ErrorCode::CoordinatorNotAvailable,
+            Self::NoAnswer(_) => ErrorCode::RequestTimedOut,
+            Self::Refused { code, .. } => *code,
+            Self::Malformed(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+fn no_answer(error: LinkError) -> RelayError {
+    match error {
+        LinkError::NotSent(_) => RelayError::NoCoordinator,
+        LinkError::Lost(reason) => RelayError::NoAnswer(reason),
+        LinkError::TimedOut => RelayError::NoAnswer("its time is over".to_owned()),
+        LinkError::Malformed(reason) => RelayError::Malformed(reason),
+    }
+}
+
+/// Header and body as the client sent them, but for tags of the header that are unknown here.
+fn encode<R: Request>(context: &RequestContext, request: &R) -> Result<Bytes, EncodeError> {
+    let header = RequestHeader {
+        api_key: R::KEY.code(),
+        api_version: context.api_version,
+        correlation_id: context.correlation_id,
+        client_id: Some(context.client_id.clone()),
+        ..RequestHeader::default()
+    };
+    let mut encoder = Encoder::new();
+    header.encode(&mut encoder)?;
+    request.encode(&mut encoder, context.api_version)?;
+    encoder.finish().into_contiguous()
+}
