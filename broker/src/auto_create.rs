@@ -38,9 +38,9 @@ impl AutoCreate {
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
             let wanted = names.into_iter().filter(|name| !INTERNAL.contains(&name.as_str()));
             // The frame of the request must not live on in the set.
-            let fresh = wanted.map(|name| name.detach()).filter(|name| {
-                asked.len() < ASKED_MAX && asked.insert(name.clone())
-            });
+            let fresh = wanted
+                .map(|name| name.detach())
+                .filter(|name| asked.len() < ASKED_MAX && asked.insert(name.clone()));
             fresh.collect()
         };
         if names.is_empty() {

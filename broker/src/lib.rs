@@ -14,3 +14,6 @@ pub mod producer_ids;
 pub mod relay;
 pub mod services;
 pub mod worker;
+
+#[cfg(test)]
+mod testing;

@@ -296,7 +296,7 @@ mod tests {
         let session = Session::new(5, TopicNaming::Names);
         session.fill(vec![change("a", 0, 0), change("a", 1, 0), change("b", 0, 0)]);
         assert_eq!(dirty(&session), [0, 1, 2]);
-        assert_eq!(dirty(&session), []);
+        assert!(dirty(&session).is_empty());
         let changes = vec![change("a", 1, 10), change("c", 0, 0)];
         let forgotten = vec![(TopicKey::Name(Str::from_static("a")), 0)];
         session.begin((1, TopicNaming::Names), changes, forgotten).unwrap();

@@ -44,9 +44,6 @@ impl Relayed for AlterConfigsRequest {
             resource_name: resource.resource_name.clone(),
             ..AlterConfigsResourceResponse::default()
         });
-        AlterConfigsResponse {
-            responses: responses.collect(),
-            ..AlterConfigsResponse::default()
-        }
+        AlterConfigsResponse { responses: responses.collect(), ..AlterConfigsResponse::default() }
     }
 }

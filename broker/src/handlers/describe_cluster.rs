@@ -52,7 +52,8 @@ fn describe(
     request: &DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     let image = services.image.load();
-    let told = image.brokers().filter(|(_, record)| !record.fenced || request.include_fenced_brokers);
+    let told =
+        image.brokers().filter(|(_, record)| !record.fenced || request.include_fenced_brokers);
     let brokers = told.filter_map(|(id, record)| {
         let listener = record.listener(listener)?;
         Some(DescribeClusterBroker {

@@ -131,9 +131,5 @@ fn missing(name: &str) -> DescribeTopicPartitionsResponseTopic {
 }
 
 fn cursor(topic: &str, partition: i32) -> Cursor {
-    Cursor {
-        topic_name: Str::from(topic),
-        partition_index: partition,
-        ..Cursor::default()
-    }
+    Cursor { topic_name: Str::from(topic), partition_index: partition, ..Cursor::default() }
 }

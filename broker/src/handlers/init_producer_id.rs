@@ -58,7 +58,9 @@ impl Handler for InitProducerId {
 /// Producers ask again after either of these.
 fn code(error: &RelayError) -> ErrorCode {
     match error {
-        RelayError::NoAnswer(_) | RelayError::Refused { .. } => ErrorCode::CoordinatorLoadInProgress,
+        RelayError::NoAnswer(_) | RelayError::Refused { .. } => {
+            ErrorCode::CoordinatorLoadInProgress
+        }
         RelayError::NoCoordinator | RelayError::Overloaded | RelayError::Malformed(_) => {
             ErrorCode::CoordinatorNotAvailable
         }

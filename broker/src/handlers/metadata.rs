@@ -99,6 +99,7 @@ impl Asker<'_> {
                 Some(topic) => self.topic(topic),
                 None => MetadataResponseTopic {
                     error_code: ErrorCode::UnknownTopicId.code(),
+                    name: None,
                     topic_id: asked.topic_id,
                     topic_authorized_operations: OPERATIONS_NOT_ASKED,
                     ..MetadataResponseTopic::default()
@@ -171,14 +172,19 @@ impl Asker<'_> {
         }
     }
 
-    fn response(&self, topics: Vec<MetadataResponseTopic>, services: &Services) -> MetadataResponse {
-        let brokers = self.topology.brokers().map(|(id, record, listener)| MetadataResponseBroker {
-            node_id: id,
-            host: Str::from(listener.host.as_str()),
-            port: listener.port.into(),
-            rack: record.rack.as_deref().map(Str::from),
-            ..MetadataResponseBroker::default()
-        });
+    fn response(
+        &self,
+        topics: Vec<MetadataResponseTopic>,
+        services: &Services,
+    ) -> MetadataResponse {
+        let brokers =
+            self.topology.brokers().map(|(id, record, listener)| MetadataResponseBroker {
+                node_id: id,
+                host: Str::from(listener.host.as_str()),
+                port: listener.port.into(),
+                rack: record.rack.as_deref().map(Str::from),
+                ..MetadataResponseBroker::default()
+            });
         let is_asked = self.request.include_cluster_authorized_operations;
         MetadataResponse {
             brokers: brokers.collect(),

@@ -13,6 +13,7 @@ mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_topic_partitions;
 mod file_slice;
 mod incremental_alter_configs;
@@ -20,6 +21,9 @@ mod init_producer_id;
 mod metadata;
 mod relayed;
 mod topology;
+
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -34,6 +38,7 @@ pub use create_partitions::CreatePartitions;
 pub use create_topics::CreateTopics;
 pub use delete_topics::DeleteTopics;
 pub use describe_cluster::DescribeCluster;
+pub use describe_configs::DescribeConfigs;
 pub use describe_topic_partitions::DescribeTopicPartitions;
 pub use file_slice::{FileSlice, SliceSource};
 pub use incremental_alter_configs::IncrementalAlterConfigs;

@@ -77,14 +77,12 @@ fn passed_on(context: &RequestContext, response: &Bytes) -> Reply {
         tracing::error!(api = %context.api_key, "the coordinator's answer belongs to another request");
         return Reply::close();
     }
+    let Ok(length) = i32::try_from(response.len()) else {
+        tracing::error!(api = %context.api_key, "the coordinator's answer is too long");
+        return Reply::close();
+    };
     let mut encoder = Encoder::with_capacity(response.len() + 4);
-    encoder.put_i32(0);
+    encoder.put_i32(length);
     encoder.put_raw(response);
-    match encoder.finish_frame() {
-        Ok(pieces) => Reply::from_frame(pieces),
-        Err(error) => {
-            tracing::error!(api = %context.api_key, %error, "the coordinator's answer is too long");
-            Reply::close()
-        }
-    }
+    Reply::from_frame(encoder.finish())
 }

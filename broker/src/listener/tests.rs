@@ -25,11 +25,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
-use crate::clock::SystemClock;
 use crate::handlers::api_versions::ApiVersions;
 use crate::handlers::{Answer, FileSlice, Handler, Reply, RequestContext, SliceSource};
-use crate::metrics::Metrics;
 use crate::services::Services;
+use crate::testing::{self, ImageBuilder, NoTransport};
 
 /// Answers after as many milliseconds as the generation says, and tells it as the throttle time.
 struct Delayed;
@@ -162,12 +161,7 @@ fn endpoint(port: u16) -> Endpoint {
 
 fn start(limits: Limits, connections_max: usize, per_address_max: usize) -> Broker {
     let router = router();
-    let apis: Arc<[Served]> = router.served().cloned().collect();
-    let services = Arc::new(Services {
-        clock: Arc::new(SystemClock::start()),
-        metrics: Arc::new(Metrics::new(apis.iter().map(|api| api.key))),
-        apis,
-    });
+    let services = testing::services(ImageBuilder::new().build(), Arc::new(NoTransport), &router);
     let memory = FrameMemory::new(16 * 1024 * 1024, 256 * 1024 * 1024);
     let addresses = AddressLimits::new(per_address_max, HashMap::new());
     let network = Network::new(services, router, limits, memory, (connections_max, addresses));

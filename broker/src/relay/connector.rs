@@ -78,9 +78,7 @@ impl Connector {
         let mut failures = 0;
         loop {
             let Some(active) = self.active() else {
-                if self.image.changed().await.is_err() {
-                    return;
-                }
+                self.image_changed().await;
                 continue;
             };
             let connected = timeout(CONNECT_TIMEOUT, self.connect(&active)).await;
@@ -101,9 +99,7 @@ impl Connector {
                     let pause = PAUSE_MIN.saturating_mul(1 << failures.min(8)).min(PAUSE_MAX);
                     failures = failures.saturating_add(1);
                     // A new coordinator is worth an attempt at once.
-                    if let Ok(Err(_)) = timeout(pause, self.wait_for_other(&active)).await {
-                        return;
-                    }
+                    let _ = timeout(pause, self.wait_for_other(&active)).await;
                 }
             }
         }
@@ -130,7 +126,8 @@ impl Connector {
             secret_proof: self.node.secret_proof.clone(),
             ..NodeHelloRequest::default()
         };
-        let greeting = link.hello(hello, CONNECT_TIMEOUT).await.map_err(|error| error.to_string())?;
+        let greeting =
+            link.hello(hello, CONNECT_TIMEOUT).await.map_err(|error| error.to_string())?;
         let code = ErrorCode::from_code(greeting.error_code);
         if code != ErrorCode::None {
             let message = greeting.error_message.unwrap_or_default();
@@ -150,16 +147,22 @@ impl Connector {
         self.links.send_replace(Some(Arc::clone(&link)));
         tokio::select! {
             () = link.closed() => {}
-            _ = self.wait_for_other(active) => {}
+            () = self.wait_for_other(active) => {}
         }
         self.links.send_replace(None);
     }
 
-    /// Waits until the image names another coordinator, or none; fails when the image feed has ended.
-    async fn wait_for_other(&mut self, active: &Active) -> Result<(), ()> {
+    /// Waits until the image names another coordinator, or none.
+    async fn wait_for_other(&mut self, active: &Active) {
         while self.active().as_ref() == Some(active) {
-            self.image.changed().await.map_err(|_| ())?;
+            self.image_changed().await;
         }
-        Ok(())
+    }
+
+    /// Waits for a newer image; for ever if the feed has ended, since what it said last still holds.
+    async fn image_changed(&mut self) {
+        if self.image.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

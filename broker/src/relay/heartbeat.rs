@@ -40,27 +40,25 @@ pub struct Heartbeat {
     identity: Arc<Identity>,
     image: ImageReader,
     state: watch::Receiver<BrokerState>,
+    interval: Duration,
     standing: watch::Sender<Standing>,
 }
 
-/// Time from one heartbeat to the next.
-const INTERVAL: Duration = Duration::from_secs(1);
-
 impl Heartbeat {
-    /// Reports `state`, at once when it changes.
+    /// Reports `state` every `interval` (`broker.heartbeat.interval.ms`), and at once when it changes.
     pub fn new(
         relay: Relay,
         identity: Arc<Identity>,
         image: ImageReader,
-        state: watch::Receiver<BrokerState>,
+        (state, interval): (watch::Receiver<BrokerState>, Duration),
     ) -> (Self, watch::Receiver<Standing>) {
         let (standing, standings) = watch::channel(Standing::default());
-        (Self { relay, identity, image, state, standing }, standings)
+        (Self { relay, identity, image, state, interval, standing }, standings)
     }
 
     /// Sends heartbeats until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(INTERVAL);
+        let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -80,7 +78,7 @@ impl Heartbeat {
     }
 
     async fn beat(&mut self) {
-        let Ok(link) = self.relay.link(INTERVAL).await else { return };
+        let Ok(link) = self.relay.link(self.interval).await else { return };
         let state = self.state.borrow_and_update().clone();
         let request = BrokerHeartbeatRequest {
             broker_id: self.identity.broker_id.0,
@@ -90,7 +88,7 @@ impl Heartbeat {
             offline_log_dirs: state.offline_log_dirs,
             ..BrokerHeartbeatRequest::default()
         };
-        let answer = match link.heartbeat(request, INTERVAL).await {
+        let answer = match link.heartbeat(request, self.interval).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(%error, "heartbeat without an answer");
@@ -99,7 +97,10 @@ impl Heartbeat {
         };
         let code = ErrorCode::from_code(answer.error_code);
         if code != ErrorCode::None {
-            tracing::warn!(error = code.name(), "the coordinator does not accept this broker's heartbeat");
+            tracing::warn!(
+                error = code.name(),
+                "the coordinator does not accept this broker's heartbeat"
+            );
             return;
         }
         self.standing.send_modify(|standing| {

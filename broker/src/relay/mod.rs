@@ -77,7 +77,12 @@ const OWN_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Relay {
     /// A handle on what `connector` keeps connected.
-    pub fn new(connector: &Connector, bounds: Bounds, identity: Arc<Identity>, image: ImageReader) -> Self {
+    pub fn new(
+        connector: &Connector,
+        bounds: Bounds,
+        identity: Arc<Identity>,
+        image: ImageReader,
+    ) -> Self {
         Self { links: connector.links(), bounds, identity, image }
     }
 
@@ -133,7 +138,10 @@ impl Relay {
         let answer = link.allocate(request, OWN_CALL_TIMEOUT).await.map_err(no_answer)?;
         let code = ErrorCode::from_code(answer.error_code);
         if code != ErrorCode::None {
-            return Err(RelayError::Refused { code, message: "no block of producer ids".to_owned() });
+            return Err(RelayError::Refused {
+                code,
+                message: "no block of producer ids".to_owned(),
+            });
         }
         Ok((answer.producer_id_start, answer.producer_id_len))
     }
