@@ -3,6 +3,8 @@
 pub mod auto_create;
 pub mod clock;
 pub mod config;
+pub mod data;
+pub mod data_path;
 pub mod fetch_session;
 pub mod handlers;
 pub mod identity;
@@ -11,6 +13,7 @@ pub mod metrics;
 pub mod partition;
 pub mod pool;
 pub mod producer_ids;
+pub mod read_log;
 pub mod relay;
 pub mod services;
 pub mod worker;

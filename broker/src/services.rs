@@ -7,6 +7,7 @@ use ottla_metadata::image::ImageReader;
 use crate::auto_create::AutoCreate;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::data_path::DataPath;
 use crate::identity::Identity;
 use crate::listener::Served;
 use crate::metrics::Metrics;
@@ -30,6 +31,8 @@ pub struct Services {
     pub producer_ids: ProducerIds,
     /// Topics that clients ask for and that do not exist.
     pub auto_create: AutoCreate,
+    /// The way to the logs.
+    pub data: Arc<DataPath>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What the listeners serve, by key.

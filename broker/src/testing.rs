@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auto_create::AutoCreate;
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::data_path::{DataLimits, DataPath};
 use crate::handlers::{ConnectionInfo, Principal, RequestContext};
 use crate::identity::Identity;
 use crate::listener::Router;
@@ -292,6 +293,7 @@ pub(crate) fn services(
     Arc::new(Services {
         clock: Arc::new(SystemClock::start()),
         config: Arc::new(config),
+        data: DataPath::new(identity.broker_id, image.clone(), Vec::new(), DataLimits::default()),
         identity,
         image,
         relay,

@@ -15,5 +15,5 @@ pub use high_watermark::HighWatermark;
 pub use replica::{Acks, Assignment, Replica, Role};
 pub use settings::TopicSettings;
 pub use table::PartitionTable;
-pub use view::{Located, LogReader, ReadRange, TimestampOffset, View};
+pub use view::{Located, LogReader, ReadRange, View};
 pub use watch::{SubscriberKey, Subscribers, Subscription, Watcher};

@@ -1,10 +1,8 @@
-//! One replica of a partition, as a state machine: inputs and the time go in, effects come out.
+//! One replica of a partition, as a state machine: inputs go in, effects come out.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use ottla_protocol::ErrorCode;
-use ottla_protocol::time::Now;
 use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset};
 
 use super::ack_queue::{AckQueue, IDLE_CAPACITY};
@@ -35,10 +33,9 @@ pub enum Acks {
 /// What topic and broker configuration say to a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// `flush.messages`: sync after so many records; 1 also makes acknowledgements wait for the sync.
-    pub flush_messages: i64,
-    /// `flush.ms`: sync so long after the first record that is not synced. `None` leaves it to the system.
-    pub flush_after: Option<Duration>,
+    /// `flush.messages=1`: what is not on disk does not count, neither for acknowledgements nor for the
+    /// high watermark.
+    pub is_durable: bool,
     /// `min.insync.replicas`; never more are asked for than the partition has replicas.
     pub in_sync_min: usize,
 }
@@ -75,8 +72,6 @@ pub enum Input<W> {
     FollowerFetched { broker: BrokerId, end: Offset },
     /// The log now starts at `start`.
     StartMoved { start: Offset },
-    /// Time has passed.
-    Tick,
     /// The disk failed.
     Failed,
 }
@@ -92,11 +87,9 @@ pub enum Effect<W> {
     Ack(W, Result<(), ErrorCode>),
     /// Consumers can see `visible` bytes more; with `changed`, something else is new to them.
     Wake { visible: u64, changed: bool },
-    /// Sync the log up to its present end. None other is asked for until [`Input::Flushed`].
-    Flush,
 }
 
-/// Role, epochs, high watermark and waiting producers of one replica. Does no IO and reads no clock.
+/// Role, epochs, high watermark and waiting producers of one replica. Does no IO and knows no time.
 ///
 /// | input | Leader | Follower | Offline |
 /// |---|---|---|---|
@@ -112,10 +105,6 @@ pub struct Replica<W> {
     log_start: Offset,
     log_end: Offset,
     flushed_end: Offset,
-    /// Time of the first append that may not be on disk.
-    unflushed_since: Option<Duration>,
-    /// Start of the flush that is under way.
-    flushing_since: Option<Duration>,
     settings: Settings,
     replicas: usize,
     in_sync: Vec<BrokerId>,
@@ -153,8 +142,6 @@ impl<W> Replica<W> {
             log_start: opened.log_start,
             log_end: opened.log_end,
             flushed_end: opened.log_end,
-            unflushed_since: None,
-            flushing_since: None,
             settings,
             replicas: 1,
             in_sync: Vec::new(),
@@ -166,24 +153,23 @@ impl<W> Replica<W> {
     }
 
     /// Takes one input; appends what is to be done to `effects`.
-    pub fn handle(&mut self, input: Input<W>, now: Now, effects: &mut Vec<Effect<W>>) {
+    pub fn handle(&mut self, input: Input<W>, effects: &mut Vec<Effect<W>>) {
         if self.role == Role::Offline {
             return Self::handle_offline(input, effects);
         }
         match input {
             Input::Assigned(assignment) => self.handle_assigned(assignment, effects),
-            Input::Configured(settings) => self.handle_configured(settings, now, effects),
+            Input::Configured(settings) => self.handle_configured(settings, effects),
             Input::Appended { end, bytes, acks, waiter } => {
-                self.handle_appended(end, bytes, now);
+                self.handle_appended(end, bytes);
                 effects.push(Effect::Publish);
                 self.maybe_advance(effects);
                 if let Some(waiter) = waiter {
                     self.wait(end, acks, waiter, effects);
                 }
-                self.maybe_flush(now, effects);
             }
             Input::Repeated { end, acks, waiter } => self.wait(end, acks, waiter, effects),
-            Input::Flushed { end } => self.handle_flushed(end, now, effects),
+            Input::Flushed { end } => self.handle_flushed(end, effects),
             Input::FollowerFetched { broker, end } => {
                 self.high_watermark.observe_follower(broker, end);
                 let before = effects.len();
@@ -196,7 +182,6 @@ impl<W> Replica<W> {
                 effects.push(Effect::Publish);
                 effects.push(Effect::Wake { visible: 0, changed: true });
             }
-            Input::Tick => self.maybe_flush(now, effects),
             Input::Failed => self.become_offline(effects),
         }
     }
@@ -231,14 +216,6 @@ impl<W> Replica<W> {
     /// The high watermark.
     pub const fn high_watermark(&self) -> Offset {
         self.high_watermark.value()
-    }
-
-    /// When [`Input::Tick`] is due, on the monotonic clock.
-    pub fn next_deadline(&self) -> Option<Duration> {
-        match (self.unflushed_since, self.settings.flush_after, self.flushing_since) {
-            (Some(since), Some(after), None) => since.checked_add(after),
-            _ => None,
-        }
     }
 
     fn handle_offline(input: Input<W>, effects: &mut Vec<Effect<W>>) {
@@ -295,36 +272,33 @@ impl<W> Replica<W> {
         effects.push(Effect::Wake { visible: 0, changed: true });
     }
 
-    fn handle_configured(&mut self, settings: Settings, now: Now, effects: &mut Vec<Effect<W>>) {
+    fn handle_configured(&mut self, settings: Settings, effects: &mut Vec<Effect<W>>) {
         self.settings = settings;
+        effects.push(Effect::Publish);
         if self.role == Role::Leader {
             self.count_in_sync();
             self.high_watermark.observe_own(self.counted_end());
-            effects.push(Effect::Publish);
             self.maybe_advance(effects);
         }
-        self.maybe_flush(now, effects);
     }
 
-    fn handle_appended(&mut self, end: Offset, bytes: u64, now: Now) {
+    fn handle_appended(&mut self, end: Offset, bytes: u64) {
         debug_assert!(self.log_end <= end);
         self.log_end = end;
-        self.unflushed_since.get_or_insert(now.monotonic);
         self.invisible.push_back((end, bytes));
         self.high_watermark.observe_own(self.counted_end());
     }
 
-    fn handle_flushed(&mut self, end: Offset, now: Now, effects: &mut Vec<Effect<W>>) {
-        let started = self.flushing_since.take();
-        self.flushed_end = self.flushed_end.max(end);
-        // What came while the disk was busy has waited since then at the earliest.
-        self.unflushed_since = started.filter(|_| self.flushed_end < self.log_end);
+    fn handle_flushed(&mut self, end: Offset, effects: &mut Vec<Effect<W>>) {
+        if end <= self.flushed_end {
+            return;
+        }
+        self.flushed_end = end;
+        effects.push(Effect::Publish);
         if self.role == Role::Leader {
             self.high_watermark.observe_own(self.counted_end());
-            effects.push(Effect::Publish);
             self.maybe_advance(effects);
         }
-        self.maybe_flush(now, effects);
     }
 
     /// Registers a waiter, or answers it at once.
@@ -366,20 +340,6 @@ impl<W> Replica<W> {
         true
     }
 
-    fn maybe_flush(&mut self, now: Now, effects: &mut Vec<Effect<W>>) {
-        let Some(since) = self.unflushed_since else { return };
-        if self.flushing_since.is_some() {
-            return;
-        }
-        let is_due_by_count = self.settings.flush_messages <= self.log_end - self.flushed_end;
-        let is_due_by_time = (self.settings.flush_after)
-            .is_some_and(|after| after <= now.monotonic.saturating_sub(since));
-        if is_due_by_count || is_due_by_time {
-            self.flushing_since = Some(now.monotonic);
-            effects.push(Effect::Flush);
-        }
-    }
-
     fn drain(&mut self, error: ErrorCode, effects: &mut Vec<Effect<W>>) {
         let waiters = self.leader_acks.drain().chain(self.all_acks.drain());
         effects.extend(waiters.map(|waiter| Effect::Ack(waiter, Err(error))));
@@ -395,7 +355,7 @@ impl<W> Replica<W> {
 
     /// How far the leader's own log counts towards acknowledgements.
     fn counted_end(&self) -> Offset {
-        if self.settings.flush_messages <= 1 { self.flushed_end } else { self.log_end }
+        if self.settings.is_durable { self.flushed_end } else { self.log_end }
     }
 
     fn all_outcome(&self) -> Result<(), ErrorCode> {

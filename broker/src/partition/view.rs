@@ -1,11 +1,11 @@
 //! What everybody but its worker knows of a replica.
 
 use std::fmt::Debug;
-use std::io;
 use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
 use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset};
+use ottla_storage::{ReadError, TimestampOffset};
 
 use super::{Role, TopicSettings};
 use crate::handlers::SliceSource;
@@ -45,7 +45,7 @@ pub struct ReadRange {
     pub from: Offset,
     /// Nothing at or above this is returned.
     pub below: Offset,
-    /// Bytes; the last batch may be cut off.
+    /// Bytes, whole batches.
     pub bytes_max: u32,
     /// Return the first batch whole even if it is larger than `bytes_max`.
     pub is_first_whole: bool,
@@ -58,32 +58,21 @@ pub struct Located {
     pub source: Arc<dyn SliceSource>,
     /// First byte.
     pub position: u64,
-    /// Bytes; 0 if there is nothing to read.
+    /// Bytes.
     pub len: u32,
 }
 
-/// A record found by its timestamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimestampOffset {
-    /// Its timestamp, Unix ms.
-    pub timestamp: i64,
-    /// Its offset.
-    pub offset: Offset,
-    /// The epoch of the leader that appended it.
-    pub leader_epoch: LeaderEpoch,
-}
-
 /// A log as readers see it, at the moment of its view. `may_wait` says whether waiting for the disk is
-/// allowed; without it, what is not in memory is [`io::ErrorKind::WouldBlock`].
+/// allowed; without it, what is not in memory is [`ReadError::WouldBlock`].
 pub trait LogReader: Debug + Send + Sync {
-    /// Where the bytes of a range are.
-    fn locate(&self, range: ReadRange, may_wait: bool) -> io::Result<Located>;
+    /// Where the bytes of a range are; `None` if there are none.
+    fn locate(&self, range: ReadRange, may_wait: bool) -> Result<Option<Located>, ReadError>;
 
-    /// The first record at or after `timestamp` and below `below`. May wait for the disk.
-    fn find_timestamp(&self, timestamp: i64, below: Offset) -> io::Result<Option<TimestampOffset>>;
+    /// The first record whose timestamp is at least `timestamp`. May wait for the disk.
+    fn find_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>, ReadError>;
 
     /// The record with the largest timestamp. May wait for the disk.
-    fn max_timestamp(&self) -> io::Result<Option<TimestampOffset>>;
+    fn max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError>;
 
     /// The largest epoch at or below `epoch` that the log holds, and the offset where it ends.
     fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)>;
@@ -108,6 +97,15 @@ impl View {
             return Err(ErrorCode::FencedLeaderEpoch);
         }
         Err(ErrorCode::UnknownLeaderEpoch)
+    }
+
+    /// Where an epoch ends: the largest epoch at or below `epoch`, and its end. A leader's own epoch ends
+    /// where its log does, also before it has records.
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        if epoch == self.leader_epoch && self.role == Role::Leader {
+            return Some((epoch, self.log_end));
+        }
+        self.log.epoch_end(epoch)
     }
 
     /// As [`View::check_epoch`], and refuses if this replica does not lead.

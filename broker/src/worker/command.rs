@@ -1,15 +1,18 @@
 //! What a log worker is asked to do.
 
+use std::fmt;
 use std::sync::Arc;
 
-use ottla_protocol::record_batch::Batch;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::types::{Offset, ProducerId};
+use ottla_storage::{LeaderBatch, Synced};
 use tokio::sync::oneshot;
 
 use super::Waiter;
 use crate::partition::{Acks, Assignment, PartitionHandle, TopicSettings};
 
 /// A partition's place in its worker. Places are used again, so each user has a number of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotKey {
     /// Position in the slab.
     pub index: u32,
@@ -31,21 +34,65 @@ pub struct AppendCommand {
 pub struct AppendItem {
     /// Where to.
     pub slot: SlotKey,
-    /// The batch. Where its header differs from its bytes, the header is what will be stored.
-    pub batch: Batch,
+    /// The batch.
+    pub batch: LeaderBatch,
     /// Who is told.
     pub waiter: Waiter,
 }
 
 /// Everything else; goes before appends.
-#[derive(Debug)]
 pub enum Control {
-    /// Take the replica of `handle` over.
+    /// Take over the replica of `handle`, whose log is on the shelf.
     Open(Box<Open>),
     /// Its metadata changed.
-    Assign { slot: SlotKey, assignment: Assignment },
+    Assign {
+        /// Which replica.
+        slot: SlotKey,
+        /// Who leads now.
+        assignment: Assignment,
+    },
     /// Its topic's configuration changed.
-    Configure { slot: SlotKey, settings: Arc<TopicSettings> },
+    Configure {
+        /// Which replica.
+        slot: SlotKey,
+        /// What it is now.
+        settings: Arc<TopicSettings>,
+    },
+    /// Put the log back on the shelf.
+    Close {
+        /// Which replica.
+        slot: SlotKey,
+        /// Told when it is there.
+        reply: oneshot::Sender<()>,
+    },
+    /// DeleteRecords: everything below `offset` (−1: the high watermark) goes. The reply is the log's new
+    /// start.
+    DeleteRecords {
+        /// Which replica.
+        slot: SlotKey,
+        /// The first offset that stays.
+        offset: i64,
+        /// Told when nobody can read the records any more.
+        reply: oneshot::Sender<Result<Offset, ErrorCode>>,
+    },
+    /// DescribeProducers.
+    DescribeProducers {
+        /// Which replica.
+        slot: SlotKey,
+        /// Gets the producers by id.
+        reply: oneshot::Sender<Result<Vec<ActiveProducer>, ErrorCode>>,
+    },
+    /// A sync has ended.
+    Synced {
+        /// Of which replica.
+        slot: SlotKey,
+        /// How.
+        synced: Synced,
+    },
+    /// The log directory has failed.
+    Fail,
+    /// End the thread.
+    Stop,
 }
 
 /// A replica to be taken over.
@@ -53,8 +100,43 @@ pub enum Control {
 pub struct Open {
     /// Its handle.
     pub handle: Arc<PartitionHandle>,
+    /// Its topic's configuration.
+    pub settings: Arc<TopicSettings>,
     /// Who leads it.
     pub assignment: Assignment,
-    /// Told when it is open.
-    pub reply: oneshot::Sender<Result<(), String>>,
+    /// The last high watermark that is known.
+    pub high_watermark: Offset,
+}
+
+/// A producer that a partition knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub producer_id: ProducerId,
+    /// Its newest epoch.
+    pub epoch: i32,
+    /// Its last sequence number, −1 if none is known.
+    pub last_sequence: i32,
+    /// When it last wrote, Unix ms.
+    pub last_timestamp: i64,
+    /// Epoch of the coordinator that ended its last transaction, −1 if there was none.
+    pub coordinator_epoch: i32,
+    /// Where its open transaction begins, −1 if none is.
+    pub transaction_start: Offset,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "Open",
+            Self::Assign { .. } => "Assign",
+            Self::Configure { .. } => "Configure",
+            Self::Close { .. } => "Close",
+            Self::DeleteRecords { .. } => "DeleteRecords",
+            Self::DescribeProducers { .. } => "DescribeProducers",
+            Self::Synced { .. } => "Synced",
+            Self::Fail => "Fail",
+            Self::Stop => "Stop",
+        })
+    }
 }

@@ -2,10 +2,18 @@
 
 mod command;
 mod queue;
+mod shelf;
+mod slot;
+mod step;
+mod thread;
 mod ticket;
 
-pub use command::{AppendCommand, AppendItem, Control, SlotKey};
+pub use command::{ActiveProducer, AppendCommand, AppendItem, Control, Open, SlotKey};
 pub use queue::{CONTROL_MAX, Closed, DATA_BYTES_MAX, Queue, Queued};
+pub use shelf::Shelf;
+pub use slot::initial_view;
+pub use step::{Progress, StartSync, Worker};
+pub use thread::WorkerThread;
 pub use ticket::{Outcome, Ticket, Waiter};
 
 /// What one worker is sent.

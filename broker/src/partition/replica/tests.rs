@@ -1,11 +1,7 @@
 use super::*;
 
-const LAZY: Settings = Settings { flush_messages: i64::MAX, flush_after: None, in_sync_min: 1 };
-const DURABLE: Settings = Settings { flush_messages: 1, ..LAZY };
-
-fn at(ms: u64) -> Now {
-    Now::default().after(Duration::from_millis(ms))
-}
+const LAZY: Settings = Settings { is_durable: false, in_sync_min: 1 };
+const DURABLE: Settings = Settings { is_durable: true, ..LAZY };
 
 fn opened(log_end: i64) -> Opened {
     Opened {
@@ -37,18 +33,18 @@ struct Scene {
 impl Scene {
     fn leader(settings: Settings, in_sync: &[i32]) -> Self {
         let mut scene = Self { replica: Replica::new(opened(0), settings) };
-        scene.at(0, assignment(true, 1, in_sync));
+        scene.on(assignment(true, 1, in_sync));
         scene
     }
 
-    fn at(&mut self, ms: u64, input: Input<&'static str>) -> Vec<Effect<&'static str>> {
+    fn on(&mut self, input: Input<&'static str>) -> Vec<Effect<&'static str>> {
         let mut effects = Vec::new();
-        self.replica.handle(input, at(ms), &mut effects);
+        self.replica.handle(input, &mut effects);
         effects
     }
 
     fn acks(&mut self, input: Input<&'static str>) -> Vec<(&'static str, Result<(), ErrorCode>)> {
-        let effects = self.at(0, input);
+        let effects = self.on(input);
         let ack = |effect| match effect {
             Effect::Ack(waiter, outcome) => Some((waiter, outcome)),
             _ => None,
@@ -60,7 +56,7 @@ impl Scene {
 #[test]
 fn leader_alone_acknowledges_at_once_after_publishing() {
     let mut scene = Scene::leader(LAZY, &[1]);
-    let effects = scene.at(0, appended(3, Acks::All, "a"));
+    let effects = scene.on(appended(3, Acks::All, "a"));
     assert_eq!(
         effects,
         [Effect::Publish, Effect::Wake { visible: 100, changed: false }, Effect::Ack("a", Ok(()))]
@@ -72,7 +68,7 @@ fn leader_alone_acknowledges_at_once_after_publishing() {
 fn epoch_is_noted_before_the_first_append() {
     let mut scene = Scene { replica: Replica::new(opened(7), LAZY) };
     assert_eq!(scene.replica.check_append(Acks::Leader), Err(ErrorCode::NotLeaderOrFollower));
-    let effects = scene.at(0, assignment(true, 4, &[1]));
+    let effects = scene.on(assignment(true, 4, &[1]));
     assert_eq!(effects[0], Effect::BeginEpoch(LeaderEpoch(4)));
     assert_eq!(scene.replica.check_append(Acks::All), Ok(LeaderEpoch(4)));
     assert_eq!(scene.replica.high_watermark(), Offset(7), "what recovery kept is visible");
@@ -81,37 +77,16 @@ fn epoch_is_noted_before_the_first_append() {
 #[test]
 fn durable_topic_acknowledges_only_what_is_on_disk() {
     let mut scene = Scene::leader(DURABLE, &[1]);
-    let effects = scene.at(0, appended(3, Acks::Leader, "a"));
-    assert_eq!(effects, [Effect::Publish, Effect::Flush]);
-    assert_eq!(scene.at(0, appended(5, Acks::All, "b")), [Effect::Publish], "one flush at a time");
+    let effects = scene.on(appended(3, Acks::Leader, "a"));
+    assert_eq!(effects, [Effect::Publish]);
+    assert_eq!(scene.on(appended(5, Acks::All, "b")), [Effect::Publish]);
     assert_eq!(scene.replica.high_watermark(), Offset(0));
-    let effects = scene.at(1, Input::Flushed { end: Offset(3) });
+    let effects = scene.on(Input::Flushed { end: Offset(3) });
     assert_eq!(
         effects,
-        [
-            Effect::Publish,
-            Effect::Ack("a", Ok(())),
-            Effect::Wake { visible: 100, changed: false },
-            Effect::Flush
-        ]
+        [Effect::Publish, Effect::Ack("a", Ok(())), Effect::Wake { visible: 100, changed: false }]
     );
     assert_eq!(scene.acks(Input::Flushed { end: Offset(5) }), [("b", Ok(()))]);
-}
-
-#[test]
-fn flush_is_due_by_count_or_by_time() {
-    let settings =
-        Settings { flush_messages: 10, flush_after: Some(Duration::from_millis(50)), ..LAZY };
-    let mut scene = Scene::leader(settings, &[1]);
-    assert!(!scene.at(0, appended(9, Acks::Leader, "a")).contains(&Effect::Flush));
-    assert_eq!(scene.replica.next_deadline(), Some(Duration::from_millis(50)));
-    assert_eq!(scene.at(49, Input::Tick), []);
-    assert_eq!(scene.at(50, Input::Tick), [Effect::Flush]);
-    assert_eq!(scene.replica.next_deadline(), None);
-    scene.at(60, appended(12, Acks::Leader, "b"));
-    assert!(!scene.at(70, Input::Flushed { end: Offset(9) }).contains(&Effect::Flush));
-    assert_eq!(scene.replica.next_deadline(), Some(Duration::from_millis(100)));
-    assert!(scene.at(80, appended(19, Acks::Leader, "c")).contains(&Effect::Flush));
 }
 
 #[test]
@@ -132,25 +107,25 @@ fn too_few_in_sync_refuses_acks_all_and_hides_the_rest() {
     let mut scene = Scene::leader(Settings { in_sync_min: 2, ..LAZY }, &[1]);
     assert_eq!(scene.replica.check_append(Acks::All), Err(ErrorCode::NotEnoughReplicas));
     assert_eq!(scene.replica.check_append(Acks::Leader), Ok(LeaderEpoch(1)));
-    scene.at(0, appended(5, Acks::Leader, "a"));
+    scene.on(appended(5, Acks::Leader, "a"));
     assert_eq!(scene.replica.high_watermark(), Offset(0));
 }
 
 #[test]
 fn losing_leadership_answers_whoever_waits() {
     let mut scene = Scene::leader(DURABLE, &[1, 2]);
-    scene.at(0, appended(5, Acks::All, "all"));
-    scene.at(0, appended(6, Acks::Leader, "one"));
+    scene.on(appended(5, Acks::All, "all"));
+    scene.on(appended(6, Acks::Leader, "one"));
     let error = Err(ErrorCode::NotLeaderOrFollower);
     assert_eq!(scene.acks(assignment(false, 2, &[2])), [("one", error), ("all", error)]);
     assert_eq!(scene.replica.role(), Role::Follower);
-    assert_eq!(scene.at(0, assignment(true, 1, &[1])), [], "an older epoch is ignored");
+    assert_eq!(scene.on(assignment(true, 1, &[1])), [], "an older epoch is ignored");
 }
 
 #[test]
 fn repeated_batch_is_acknowledged_when_the_original_is() {
     let mut scene = Scene::leader(DURABLE, &[1]);
-    scene.at(0, appended(5, Acks::All, "first"));
+    scene.on(appended(5, Acks::All, "first"));
     let again = |end| Input::Repeated { end: Offset(end), acks: Acks::All, waiter: "again" };
     assert_eq!(scene.acks(again(5)), []);
     let acks = scene.acks(Input::Flushed { end: Offset(5) });
@@ -161,18 +136,18 @@ fn repeated_batch_is_acknowledged_when_the_original_is() {
 #[test]
 fn failed_disk_answers_everybody_and_takes_nothing_more() {
     let mut scene = Scene::leader(DURABLE, &[1]);
-    scene.at(0, appended(5, Acks::All, "a"));
+    scene.on(appended(5, Acks::All, "a"));
     let error = Err(ErrorCode::KafkaStorageError);
     assert_eq!(scene.acks(Input::Failed), [("a", error)]);
     assert_eq!(scene.acks(appended(6, Acks::All, "b")), [("b", error)]);
     assert_eq!(scene.replica.check_append(Acks::Leader), Err(ErrorCode::KafkaStorageError));
-    scene.at(0, assignment(true, 9, &[1]));
+    scene.on(assignment(true, 9, &[1]));
     assert_eq!(scene.replica.role(), Role::Offline);
 }
 
 #[test]
 fn durability_can_be_turned_off_while_producers_wait() {
     let mut scene = Scene::leader(DURABLE, &[1]);
-    scene.at(0, appended(5, Acks::All, "a"));
+    scene.on(appended(5, Acks::All, "a"));
     assert_eq!(scene.acks(Input::Configured(LAZY)), [("a", Ok(()))]);
 }

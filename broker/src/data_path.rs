@@ -1,0 +1,245 @@
+//! What the handlers of the data path share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ottla_metadata::image::{Image, ImageReader};
+use ottla_protocol::types::{BrokerId, LeaderEpoch};
+use ottla_protocol::{ErrorCode, Str, Uuid};
+
+use crate::fetch_session;
+use crate::fetch_session::TopicKey;
+use crate::partition::{PartitionHandle, PartitionTable};
+use crate::pool::Pool;
+
+/// The way from a request to the logs: where partitions are, and threads for what would hold up a
+/// network task.
+#[derive(Debug)]
+pub struct DataPath {
+    /// This broker.
+    pub broker: BrokerId,
+    /// The cluster, as far as this broker knows.
+    pub image: ImageReader,
+    /// The replicas here.
+    pub partitions: Arc<PartitionTable>,
+    /// Incremental fetch sessions.
+    pub fetch_sessions: fetch_session::Cache,
+    /// Look-ups that may wait for a disk.
+    pub readers: Pool,
+    /// Decompression and compression that takes long.
+    pub compute: Pool,
+    /// The log directories, in the order of `log.dirs`.
+    pub log_dirs: Vec<Arc<LogDirStatus>>,
+    /// `fetch.max.bytes`: no answer to a fetch is larger, but for one batch that alone is. Default 55 MiB.
+    pub fetch_bytes_max: u32,
+}
+
+/// Bounds of the data path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataLimits {
+    /// `max.incremental.fetch.session.cache.slots`. Default 1000.
+    pub fetch_session_slots: usize,
+    /// `fetch.max.bytes`. Default 55 MiB.
+    pub fetch_bytes_max: u32,
+    /// Threads for look-ups that wait for a disk. Default 16.
+    pub reader_threads: usize,
+    /// Threads for long compression. Default: one per core.
+    pub compute_threads: usize,
+}
+
+impl Default for DataLimits {
+    fn default() -> Self {
+        Self {
+            fetch_session_slots: 1000,
+            fetch_bytes_max: 57_671_680,
+            reader_threads: 16,
+            compute_threads: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+/// A log directory, for those who describe it.
+#[derive(Debug)]
+pub struct LogDirStatus {
+    /// As in `log.dirs`.
+    pub path: PathBuf,
+    /// From `meta.properties`.
+    pub id: Uuid,
+    is_offline: AtomicBool,
+}
+
+impl LogDirStatus {
+    /// A directory that works.
+    pub const fn new(path: PathBuf, id: Uuid) -> Self {
+        Self { path, id, is_offline: AtomicBool::new(false) }
+    }
+
+    /// True after a write or a sync failed.
+    pub fn is_offline(&self) -> bool {
+        self.is_offline.load(Ordering::Acquire)
+    }
+
+    /// A write or a sync failed.
+    pub fn set_offline(&self) {
+        self.is_offline.store(true, Ordering::Release);
+    }
+}
+
+/// Why a partition cannot be worked on here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unroutable {
+    /// What the client is told.
+    pub error: ErrorCode,
+    /// Who leads, where that is the point.
+    pub leader: Option<LeaderHint>,
+}
+
+/// Who leads a partition, for clients that would otherwise have to ask (KIP-951).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaderHint {
+    /// The leader, −1 if nobody leads.
+    pub leader: BrokerId,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// Where a broker is reached by clients of one listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeEndpoint {
+    /// The broker.
+    pub node: i32,
+    /// Advertised host.
+    pub host: Str,
+    /// Advertised port.
+    pub port: i32,
+    /// Its rack.
+    pub rack: Option<Str>,
+}
+
+/// Finds the partitions of one request, all in the same image.
+#[derive(Debug)]
+pub struct Resolver {
+    image: Arc<Image>,
+    partitions: Arc<PartitionTable>,
+}
+
+impl DataPath {
+    /// Without replicas; the assigner adds them.
+    pub fn new(
+        broker: BrokerId,
+        image: ImageReader,
+        log_dirs: Vec<Arc<LogDirStatus>>,
+        limits: DataLimits,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            broker,
+            image,
+            partitions: Arc::new(PartitionTable::new()),
+            fetch_sessions: fetch_session::Cache::new(limits.fetch_session_slots),
+            readers: Pool::new("log-read", limits.reader_threads),
+            compute: Pool::new("compute", limits.compute_threads),
+            log_dirs,
+            fetch_bytes_max: limits.fetch_bytes_max,
+        })
+    }
+
+    /// For one request, or one round of it.
+    pub fn resolver(&self) -> Resolver {
+        Resolver { image: self.image.load(), partitions: Arc::clone(&self.partitions) }
+    }
+}
+
+impl Resolver {
+    /// The id of a topic that the request names.
+    pub fn topic_id(&self, topic: &TopicKey) -> Result<Uuid, ErrorCode> {
+        match topic {
+            TopicKey::Name(name) => self.topic_id_by_name(name),
+            TopicKey::Id(id) => match self.image.topic_by_id(*id) {
+                Some(_) => Ok(*id),
+                None => Err(ErrorCode::UnknownTopicId),
+            },
+        }
+    }
+
+    /// The id of the topic with this name.
+    pub fn topic_id_by_name(&self, name: &str) -> Result<Uuid, ErrorCode> {
+        let topic = self.image.topic(name);
+        topic.map(|topic| topic.id).ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+
+    /// The name of the topic with this id.
+    pub fn topic_name(&self, id: Uuid) -> Option<&str> {
+        self.image.topic_by_id(id).map(|topic| topic.name.as_str())
+    }
+
+    /// The replica of a partition here.
+    pub fn find(
+        &self,
+        topic: Result<Uuid, ErrorCode>,
+        partition: i32,
+    ) -> Result<Arc<PartitionHandle>, Unroutable> {
+        let topic = topic.map_err(Unroutable::plain)?;
+        if let Some(handle) = self.partitions.find(topic, partition) {
+            return Ok(handle);
+        }
+        if self.image.partition(topic, partition).is_none() {
+            return Err(Unroutable::plain(ErrorCode::UnknownTopicOrPartition));
+        }
+        if self.partitions.is_unusable(topic, partition) {
+            return Err(Unroutable::plain(ErrorCode::KafkaStorageError));
+        }
+        Err(self.not_leader(topic, partition))
+    }
+
+    /// Refuses because somebody else leads.
+    pub fn not_leader(&self, topic: Uuid, partition: i32) -> Unroutable {
+        Unroutable {
+            error: ErrorCode::NotLeaderOrFollower,
+            leader: self.leader_hint(topic, partition),
+        }
+    }
+
+    /// Who leads a partition.
+    pub fn leader_hint(&self, topic: Uuid, partition: i32) -> Option<LeaderHint> {
+        let partition = self.image.partition(topic, partition)?;
+        Some(LeaderHint {
+            leader: BrokerId(partition.leader),
+            leader_epoch: LeaderEpoch(partition.leader_epoch),
+        })
+    }
+
+    /// Where clients of `listener` reach a broker.
+    pub fn endpoint(&self, broker: BrokerId, listener: &str) -> Option<NodeEndpoint> {
+        let record = self.image.broker(broker.0)?;
+        let found = record.listeners.iter().find(|candidate| candidate.name == listener)?;
+        Some(NodeEndpoint {
+            node: broker.0,
+            host: Str::from(found.host.as_str()),
+            port: i32::from(found.port),
+            rack: record.rack.as_deref().map(Str::from),
+        })
+    }
+
+    /// Where the leaders of these hints are reached, each once.
+    pub fn endpoints(
+        &self,
+        hints: impl Iterator<Item = LeaderHint>,
+        listener: &str,
+    ) -> Vec<NodeEndpoint> {
+        let mut found: Vec<NodeEndpoint> = Vec::new();
+        for hint in hints {
+            if found.iter().all(|endpoint| endpoint.node != hint.leader.0) {
+                found.extend(self.endpoint(hint.leader, listener));
+            }
+        }
+        found
+    }
+}
+
+impl Unroutable {
+    /// Without a hint.
+    pub const fn plain(error: ErrorCode) -> Self {
+        Self { error, leader: None }
+    }
+}

@@ -1,0 +1,239 @@
+//! Finds out what a fetch can return now.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ottla_protocol::types::{LeaderEpoch, Offset};
+use ottla_protocol::{ErrorCode, Uuid};
+use ottla_storage::ReadError;
+
+use super::{Poll, Terms};
+use crate::data_path::{DataPath, Resolver, Unroutable};
+use crate::fetch_session::{TopicKey, Wanted};
+use crate::partition::{Located, PartitionHandle, ReadRange, View};
+
+/// A partition that may be in the answer.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// Index in the session.
+    pub index: u32,
+    pub topic: TopicKey,
+    pub partition: i32,
+    pub wanted: Wanted,
+    pub found: Result<Found, Unroutable>,
+}
+
+#[derive(Debug)]
+pub(super) struct Found {
+    pub handle: Arc<PartitionHandle>,
+    pub view: Arc<View>,
+}
+
+/// What all candidates have.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// One for each candidate.
+    pub results: Vec<PartitionRead>,
+    /// Bytes of records.
+    pub bytes: u64,
+    /// Something is to be told at once.
+    pub is_urgent: bool,
+}
+
+/// What one partition has.
+#[derive(Debug)]
+pub(super) enum PartitionRead {
+    Failed(Unroutable),
+    /// The consumer's log went another way: it has to go back to this end of this epoch.
+    Diverged(Box<View>, LeaderEpoch, Offset),
+    /// Records, or none, and the marks of the view they were found in.
+    Read(Marks, Option<Located>),
+}
+
+/// The offsets that every answer carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    pub high_watermark: Offset,
+    pub last_stable: Offset,
+    pub log_start: Offset,
+}
+
+/// Makes candidates of what the session has to look at. With `is_subscribed`, every view is read after
+/// its partition knows whom to wake.
+pub(super) fn find(poll: &Poll, indices: &mut Vec<u32>, is_subscribed: bool) -> Vec<Candidate> {
+    let known = indices.len();
+    poll.session.take_dirty(indices);
+    if known < indices.len() {
+        let mut seen = HashSet::with_capacity(indices.len());
+        indices.retain(|index| seen.insert(*index));
+    }
+    let resolver = poll.data.resolver();
+    let candidates = indices.iter().filter_map(|index| {
+        poll.session.with_entry(*index, |entry| {
+            entry.begin_visit();
+            let found = find_partition(&resolver, &poll.terms, &entry.topic, entry.partition);
+            let found = found.map(|handle| {
+                if is_subscribed {
+                    entry.maybe_register(&handle);
+                }
+                Found { view: handle.view_full(), handle }
+            });
+            Candidate {
+                index: *index,
+                topic: entry.topic.clone(),
+                partition: entry.partition,
+                wanted: entry.wanted,
+                found,
+            }
+        })
+    });
+    candidates.collect()
+}
+
+fn find_partition(
+    resolver: &Resolver,
+    terms: &Terms,
+    topic: &TopicKey,
+    partition: i32,
+) -> Result<Arc<PartitionHandle>, Unroutable> {
+    let topic: Result<Uuid, ErrorCode> = resolver.topic_id(topic);
+    let handle = resolver.find(topic, partition)?;
+    // Only replicas may fetch as replicas, and the leader is the only one.
+    if terms.is_replica {
+        return Err(Unroutable::plain(ErrorCode::NotLeaderOrFollower));
+    }
+    Ok(handle)
+}
+
+/// Finds out what every candidate has, in order and within the limits.
+pub(super) async fn read(poll: &Poll, candidates: &[Candidate]) -> Reading {
+    let mut reading =
+        Reading { results: Vec::with_capacity(candidates.len()), ..Reading::default() };
+    for candidate in candidates {
+        let left = u64::from(poll.terms.max_bytes).saturating_sub(reading.bytes);
+        let budget =
+            Budget { bytes: u32::try_from(left).unwrap_or(u32::MAX), is_first: reading.bytes == 0 };
+        let result = match read_candidate(poll, candidate, budget).await {
+            Ok(result) => result,
+            Err(error) => PartitionRead::Failed(error),
+        };
+        match &result {
+            PartitionRead::Read(_, located) => {
+                reading.bytes += located.as_ref().map_or(0, |located| u64::from(located.len));
+            }
+            PartitionRead::Failed(_) | PartitionRead::Diverged(..) => reading.is_urgent = true,
+        }
+        reading.results.push(result);
+    }
+    reading
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    bytes: u32,
+    /// Nothing was found yet, so the first batch is returned whatever its size.
+    is_first: bool,
+}
+
+async fn read_candidate(
+    poll: &Poll,
+    candidate: &Candidate,
+    budget: Budget,
+) -> Result<PartitionRead, Unroutable> {
+    let found = candidate.found.as_ref().map_err(|error| *error)?;
+    let mut view = Arc::clone(&found.view);
+    for _ in 0..READ_ATTEMPTS {
+        let checked = check(&view, &candidate.wanted, poll.terms.is_committed_only);
+        let below = match checked {
+            Ok(Checked::Readable(below)) => below,
+            Ok(Checked::Diverged(epoch, end)) => {
+                return Ok(PartitionRead::Diverged(Box::new(View::clone(&view)), epoch, end));
+            }
+            Err(ErrorCode::NotLeaderOrFollower) => return Err(not_leader(poll, found)),
+            Err(ErrorCode::FencedLeaderEpoch) => {
+                let leader = not_leader(poll, found).leader;
+                return Err(Unroutable { error: ErrorCode::FencedLeaderEpoch, leader });
+            }
+            Err(error) => return Err(Unroutable::plain(error)),
+        };
+        let from = Offset(candidate.wanted.fetch_offset);
+        let limit = u32::try_from(candidate.wanted.bytes_max).unwrap_or(0).min(budget.bytes);
+        if below <= from || limit == 0 && !budget.is_first {
+            return Ok(PartitionRead::Read(Marks::of(&view), None));
+        }
+        let range = ReadRange { from, below, bytes_max: limit, is_first_whole: budget.is_first };
+        match locate(&poll.data, &view, range).await {
+            Ok(located) => return Ok(PartitionRead::Read(Marks::of(&view), located)),
+            // A segment went since the view was published; there is a newer view.
+            Err(ReadError::Gone) => view = found.handle.view_full(),
+            Err(error) => return Err(Unroutable::plain(error_code(&error, found))),
+        }
+    }
+    Ok(PartitionRead::Read(Marks::of(&view), None))
+}
+
+/// Views that are tried: each can lose a segment while it is read.
+const READ_ATTEMPTS: usize = 3;
+
+enum Checked {
+    /// Up to this offset.
+    Readable(Offset),
+    Diverged(LeaderEpoch, Offset),
+}
+
+fn check(view: &View, wanted: &Wanted, is_committed_only: bool) -> Result<Checked, ErrorCode> {
+    view.check_leader(wanted.current_leader_epoch)?;
+    let from = Offset(wanted.fetch_offset);
+    if wanted.last_fetched_epoch != -1 {
+        let (epoch, end) = view
+            .end_of_epoch(LeaderEpoch(wanted.last_fetched_epoch))
+            .ok_or(ErrorCode::OffsetOutOfRange)?;
+        if epoch.0 < wanted.last_fetched_epoch || end < from {
+            return Ok(Checked::Diverged(epoch, end));
+        }
+    }
+    if from < view.log_start || view.log_end < from {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    Ok(Checked::Readable(if is_committed_only { view.last_stable } else { view.high_watermark }))
+}
+
+/// On this task if everything that it takes is in memory, else on a thread that may wait.
+async fn locate(
+    data: &DataPath,
+    view: &Arc<View>,
+    range: ReadRange,
+) -> Result<Option<Located>, ReadError> {
+    match view.log.locate(range, false) {
+        Err(ReadError::WouldBlock) => {}
+        result => return result,
+    }
+    let view = Arc::clone(view);
+    let result = data.readers.run(move || view.log.locate(range, true)).await;
+    result.unwrap_or_else(|error| Err(ReadError::Io(std::io::Error::other(error))))
+}
+
+fn not_leader(poll: &Poll, found: &Found) -> Unroutable {
+    poll.data.resolver().not_leader(found.handle.topic_id, found.handle.index)
+}
+
+fn error_code(error: &ReadError, found: &Found) -> ErrorCode {
+    let code = match error {
+        ReadError::OffsetOutOfRange { .. } => return ErrorCode::OffsetOutOfRange,
+        ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+        ReadError::WouldBlock | ReadError::Gone | ReadError::Io(_) => ErrorCode::KafkaStorageError,
+    };
+    let PartitionHandle { topic, index, .. } = &*found.handle;
+    tracing::error!(%topic, partition = index, %error, "records cannot be read");
+    code
+}
+
+impl Marks {
+    pub(super) fn of(view: &View) -> Self {
+        Self {
+            high_watermark: view.high_watermark,
+            last_stable: view.last_stable,
+            log_start: view.log_start,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! ListOffsets, 1 to 11: where a timestamp, or a named place, is in a partition.
+//!
+//! | timestamp | from version | answer |
+//! |---|---|---|
+//! | −1 latest | 1 | high watermark, or last stable offset for committed reads |
+//! | −2 earliest | 1 | the log's start |
+//! | −3 largest timestamp | 7 | the record that has it |
+//! | −4 earliest local | 8 | the log's start, as nothing is tiered |
+//! | −5 last tiered, −6 earliest pending upload | 9, 11 | −1, as nothing is tiered |
+//! | any other | 1 | the first record at or after it |
+//!
+//! - A place that a version does not know is UNSUPPORTED_VERSION; a partition named twice is
+//!   INVALID_REQUEST.
+//! - What is not found, or not visible yet, is offset −1 and no error.
+//! - While a new leader's high watermark is below the start of its epoch, the end is not known:
+//!   OFFSET_NOT_AVAILABLE (LEADER_NOT_AVAILABLE before version 5).
+//! - Version 0 lists segments, and goes the way of the old message formats.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use ottla_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+use ottla_protocol::types::Offset;
+use ottla_storage::{ReadError, TimestampOffset};
+
+use super::{Answer, Handler, Reply, RequestContext};
+use crate::data_path::{DataPath, Resolver};
+use crate::partition::{PartitionHandle, View};
+use crate::services::Services;
+
+/// Serves ListOffsets.
+#[derive(Debug)]
+pub struct ListOffsets;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+/// The first version that knows each special timestamp.
+const SPECIAL: [(i64, i16); 6] = [
+    (LATEST, 1),
+    (EARLIEST, 1),
+    (MAX_TIMESTAMP, 7),
+    (EARLIEST_LOCAL, 8),
+    (LATEST_TIERED, 9),
+    (EARLIEST_PENDING_UPLOAD, 11),
+];
+
+/// How a request reads.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    version: i16,
+    is_committed_only: bool,
+    /// A replica asks, by its broker id.
+    is_replica: bool,
+}
+
+/// A place in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    timestamp: i64,
+    offset: i64,
+    leader_epoch: i32,
+}
+
+impl Handler for ListOffsets {
+    type Request = ListOffsetsRequest;
+    const VERSIONS: RangeInclusive<i16> = 1..=11;
+
+    async fn handle(
+        services: &Arc<Services>,
+        context: &RequestContext,
+        request: ListOffsetsRequest,
+    ) -> Answer {
+        let (data, context) = (Arc::clone(&services.data), context.clone());
+        Answer::later(async move {
+            let response = list(&data, context.api_version, request).await;
+            Reply::new::<ListOffsetsRequest>(&context, &response)
+        })
+    }
+}
+
+async fn list(data: &DataPath, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let terms = Terms {
+        version,
+        is_committed_only: request.isolation_level == 1,
+        is_replica: 0 <= request.replica_id,
+    };
+    let resolver = data.resolver();
+    let repeated = repeated(&request);
+    let mut response = ListOffsetsResponse::default();
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in topic.partitions {
+            let index = partition.partition_index;
+            let found = if repeated.contains(&(topic.name.to_string(), index)) {
+                Err(ErrorCode::InvalidRequest)
+            } else {
+                find(data, &resolver, (&topic.name, &partition), terms).await
+            };
+            partitions.push(match found {
+                Ok(place) => ListOffsetsPartitionResponse {
+                    partition_index: index,
+                    timestamp: place.timestamp,
+                    offset: place.offset,
+                    leader_epoch: place.leader_epoch,
+                    ..ListOffsetsPartitionResponse::default()
+                },
+                Err(error) => ListOffsetsPartitionResponse {
+                    partition_index: index,
+                    error_code: error.code(),
+                    ..ListOffsetsPartitionResponse::default()
+                },
+            });
+        }
+        response.topics.push(ListOffsetsTopicResponse {
+            name: topic.name,
+            partitions,
+            ..ListOffsetsTopicResponse::default()
+        });
+    }
+    response
+}
+
+/// Partitions that the request names more than once.
+fn repeated(request: &ListOffsetsRequest) -> HashSet<(String, i32)> {
+    let mut seen = HashSet::new();
+    let all = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| (topic.name.as_str(), partition.partition_index))
+    });
+    let again = all.filter(|key| !seen.insert(*key));
+    again.map(|(name, index)| (name.to_owned(), index)).collect()
+}
+
+async fn find(
+    data: &DataPath,
+    resolver: &Resolver,
+    (topic, partition): (&str, &ListOffsetsPartition),
+    terms: Terms,
+) -> Result<Place, ErrorCode> {
+    let timestamp = partition.timestamp;
+    let special = SPECIAL.iter().find(|(place, _)| *place == timestamp);
+    if special.is_some_and(|(_, from)| terms.version < *from) {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    let id = resolver.topic_id_by_name(topic);
+    let handle =
+        resolver.find(id, partition.partition_index).map_err(|unroutable| unroutable.error)?;
+    let view = handle.view_full();
+    view.check_leader(partition.current_leader_epoch)?;
+    if terms.is_replica {
+        // Partitions have one replica so far.
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    match timestamp {
+        LATEST => {
+            check_end_is_known(&view, terms.version)?;
+            Ok(Place::named(visible_end(&view, terms), view.leader_epoch.0))
+        }
+        EARLIEST | EARLIEST_LOCAL => {
+            let epoch = view.log.epoch_at(view.log_start).unwrap_or(view.leader_epoch);
+            Ok(Place::named(view.log_start, epoch.0))
+        }
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(Place::NONE),
+        _ => {
+            let found = search(data, &handle, Arc::clone(&view), timestamp).await?;
+            match found.filter(|found| found.offset < visible_end(&view, terms)) {
+                Some(found) => Ok(found.into()),
+                None => {
+                    check_end_is_known(&view, terms.version)?;
+                    Ok(Place::NONE)
+                }
+            }
+        }
+    }
+}
+
+fn visible_end(view: &View, terms: Terms) -> Offset {
+    if terms.is_committed_only { view.last_stable } else { view.high_watermark }
+}
+
+fn check_end_is_known(view: &View, version: i16) -> Result<(), ErrorCode> {
+    if view.epoch_start <= view.high_watermark {
+        return Ok(());
+    }
+    Err(if version < 5 { ErrorCode::LeaderNotAvailable } else { ErrorCode::OffsetNotAvailable })
+}
+
+/// Looks for a timestamp on a thread that may wait for the disk.
+async fn search(
+    data: &DataPath,
+    handle: &PartitionHandle,
+    view: Arc<View>,
+    timestamp: i64,
+) -> Result<Option<TimestampOffset>, ErrorCode> {
+    if view.log_start == view.log_end {
+        return Ok(None);
+    }
+    let look = move || match timestamp {
+        MAX_TIMESTAMP => view.log.max_timestamp(),
+        _ => view.log.find_timestamp(timestamp),
+    };
+    let result = data.readers.run(look).await.map_err(|_| ErrorCode::UnknownServerError)?;
+    result.map_err(|error| {
+        let PartitionHandle { topic, index, .. } = handle;
+        tracing::error!(%topic, partition = index, %error, "a timestamp cannot be looked up");
+        match error {
+            ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+            // The segment went meanwhile; the client asks again.
+            ReadError::Gone => ErrorCode::NotLeaderOrFollower,
+            _ => ErrorCode::KafkaStorageError,
+        }
+    })
+}
+
+impl Place {
+    const NONE: Self = Self { timestamp: -1, offset: -1, leader_epoch: -1 };
+
+    const fn named(offset: Offset, leader_epoch: i32) -> Self {
+        Self { timestamp: -1, offset: offset.0, leader_epoch }
+    }
+}
+
+impl From<TimestampOffset> for Place {
+    fn from(found: TimestampOffset) -> Self {
+        Self {
+            timestamp: found.timestamp,
+            offset: found.offset.0,
+            leader_epoch: found.leader_epoch.0,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! OffsetForLeaderEpoch, 2 to 4: where a leader's epoch ends, by which consumers notice truncation.
+//!
+//! The answer is the largest epoch at or below the one asked for and the offset after its last record;
+//! (−1, −1) if the log knows of none. Versions 0 and 1 know no fencing and are not served.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
+};
+use ottla_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
+use ottla_protocol::types::{LeaderEpoch, Offset};
+
+use super::{Answer, Handler, RequestContext};
+use crate::data_path::Resolver;
+use crate::services::Services;
+
+/// Serves OffsetForLeaderEpoch.
+#[derive(Debug)]
+pub struct OffsetForLeaderEpoch;
+
+impl Handler for OffsetForLeaderEpoch {
+    type Request = OffsetForLeaderEpochRequest;
+    const VERSIONS: RangeInclusive<i16> = 2..=4;
+
+    async fn handle(
+        services: &Arc<Services>,
+        context: &RequestContext,
+        request: OffsetForLeaderEpochRequest,
+    ) -> Answer {
+        let resolver = services.data.resolver();
+        let topics = request.topics.into_iter().map(|topic| {
+            let of_partition =
+                |partition: &OffsetForLeaderPartition| answer(&resolver, &topic.topic, partition);
+            OffsetForLeaderTopicResult {
+                partitions: topic.partitions.iter().map(of_partition).collect(),
+                topic: topic.topic.clone(),
+                ..OffsetForLeaderTopicResult::default()
+            }
+        });
+        let response = OffsetForLeaderEpochResponse {
+            topics: topics.collect(),
+            ..OffsetForLeaderEpochResponse::default()
+        };
+        Answer::ready::<OffsetForLeaderEpochRequest>(context, &response)
+    }
+}
+
+fn answer(
+    resolver: &Resolver,
+    topic: &str,
+    partition: &OffsetForLeaderPartition,
+) -> EpochEndOffset {
+    let mut answer = EpochEndOffset { partition: partition.partition, ..EpochEndOffset::default() };
+    match end_of_epoch(resolver, topic, partition) {
+        Ok(Some((epoch, end))) => {
+            answer.leader_epoch = epoch.0;
+            answer.end_offset = end.0;
+        }
+        Ok(None) => {}
+        Err(error) => answer.error_code = error.code(),
+    }
+    answer
+}
+
+fn end_of_epoch(
+    resolver: &Resolver,
+    topic: &str,
+    partition: &OffsetForLeaderPartition,
+) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+    let id = resolver.topic_id_by_name(topic);
+    let handle = resolver.find(id, partition.partition).map_err(|unroutable| unroutable.error)?;
+    let view = handle.view();
+    view.check_leader(partition.current_leader_epoch)?;
+    Ok(view.end_of_epoch(LeaderEpoch(partition.leader_epoch)))
+}

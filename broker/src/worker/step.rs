@@ -1,0 +1,539 @@
+//! What a log worker does in one step.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_protocol::ErrorCode;
+use ottla_protocol::time::Now;
+use ottla_protocol::types::{BrokerId, Offset};
+use ottla_storage::{AppendError, Appended, Log, LogIo, StorageError, SyncTicket, Synced};
+
+use super::slot::Slot;
+use super::{
+    ActiveProducer, AppendCommand, AppendItem, Control, Inbox, Open, Queued, Shelf, SlotKey, Waiter,
+};
+use crate::partition::replica::{Effect, Input, Opened};
+use crate::partition::{Acks, Assignment, Role, View};
+
+/// Owns the logs and replicas of some partitions of one log directory. Does not block but for writes,
+/// and for syncs where a new epoch or a new folder must last before anything relies on it.
+///
+/// A step takes what its inbox holds, appends, publishes each view that changed, and only then tells
+/// producers and wakes consumers.
+pub struct Worker<I: LogIo> {
+    broker: BrokerId,
+    inbox: Arc<Inbox>,
+    shelf: Shelf<I>,
+    start_sync: StartSync<I>,
+    slots: Vec<Option<Slot<I>>>,
+    /// When logs want to be looked at though nothing arrives; by time, then slot.
+    timers: BTreeSet<(Duration, u32)>,
+    /// When producers that have been silent for long are next looked for.
+    expiry_at: Option<Duration>,
+    /// Set when a write or sync of this directory failed; all its replicas are offline then.
+    failure: Option<StorageError>,
+    is_stopping: bool,
+    // Reused from step to step.
+    touched: Vec<u32>,
+    acks: Vec<(Waiter, Result<(), ErrorCode>)>,
+    effects: Vec<Effect<Waiter>>,
+    queued: Vec<Queued<AppendCommand>>,
+    items: Vec<(AppendItem, Acks)>,
+    results: Vec<Result<Appended, AppendError>>,
+}
+
+/// Runs a sync on some other thread, which then reports [`Control::Synced`] to the worker.
+pub type StartSync<I> = Box<dyn Fn(SlotKey, SyncTicket<I>) + Send>;
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Something was done, and more may be waiting.
+    pub is_busy: bool,
+    /// When the next step is due though nothing arrives, on the monotonic clock.
+    pub next_deadline: Option<Duration>,
+    /// No step is to follow.
+    pub is_stopping: bool,
+}
+
+/// Segments that one DeleteRecords removes at most; what is left behind the log's start goes with the
+/// next.
+const SEGMENTS_REMOVED_MAX: usize = 1024;
+
+/// Time from one search for silent producers to the next, as in Kafka.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Control commands taken in one step.
+const CONTROL_BUDGET: usize = 1024;
+
+impl<I: LogIo> Worker<I> {
+    /// Without replicas.
+    pub fn new(
+        broker: BrokerId,
+        inbox: Arc<Inbox>,
+        shelf: Shelf<I>,
+        start_sync: StartSync<I>,
+    ) -> Self {
+        Self {
+            broker,
+            inbox,
+            shelf,
+            start_sync,
+            slots: Vec::new(),
+            timers: BTreeSet::new(),
+            expiry_at: None,
+            failure: None,
+            is_stopping: false,
+            touched: Vec::new(),
+            acks: Vec::new(),
+            effects: Vec::new(),
+            queued: Vec::new(),
+            items: Vec::new(),
+            results: Vec::new(),
+        }
+    }
+
+    /// Does what is to be done now, at most `budget` bytes of appends (and one command, however large).
+    pub fn step(&mut self, now: Now, budget: usize) -> Progress {
+        let controls = self.run_controls(now);
+        let timers = self.run_timers(now);
+        let appends = self.run_appends(now, budget);
+        self.publish();
+        self.maybe_expire_producers(now);
+        let next_timer = self.timers.first().map(|(at, _)| *at);
+        Progress {
+            is_busy: controls || timers || appends,
+            next_deadline: next_timer.into_iter().chain(self.expiry_at).min(),
+            is_stopping: self.is_stopping,
+        }
+    }
+
+    /// Why the directory is offline, if it is.
+    pub fn failure(&self) -> Option<&StorageError> {
+        self.failure.as_ref()
+    }
+
+    /// Gives all logs back, at the end.
+    pub fn into_logs(mut self) -> Vec<Log<I>> {
+        let slots = std::mem::take(&mut self.slots);
+        let mut logs: Vec<_> = slots.into_iter().flatten().map(|slot| slot.log).collect();
+        logs.extend(self.shelf.take_all());
+        logs
+    }
+
+    /// After a panic nothing here can be believed: says so to everybody who looks.
+    pub fn abandon(self) {
+        for slot in self.slots.iter().flatten() {
+            let view = View { role: Role::Offline, ..View::clone(&slot.handle.view()) };
+            slot.handle.publish(view);
+            slot.handle.subscribers.mark(0, true);
+        }
+    }
+
+    // === control ===
+
+    fn run_controls(&mut self, now: Now) -> bool {
+        for done in 0..CONTROL_BUDGET {
+            let Some(control) = self.inbox.pop_control() else { return 0 < done };
+            self.run_control(control, now);
+        }
+        true
+    }
+
+    fn run_control(&mut self, control: Control, now: Now) {
+        match control {
+            Control::Open(open) => self.open(*open),
+            Control::Assign { slot, assignment } => {
+                self.with_slot(slot, |worker, at| worker.handle(at, Input::Assigned(assignment)));
+            }
+            Control::Configure { slot, settings } => {
+                self.with_slot(slot, |worker, at| {
+                    let Some(slot) = &mut worker.slots[at] else { return };
+                    slot.log.set_config(Arc::clone(&settings.log));
+                    let of_replica = settings.of_replica();
+                    slot.settings = settings;
+                    worker.handle(at, Input::Configured(of_replica));
+                    worker.flush_if_due(at, now);
+                });
+            }
+            Control::Close { slot, reply } => {
+                self.close(slot);
+                // Whoever asked may be gone.
+                let _ = reply.send(());
+            }
+            Control::DeleteRecords { slot, offset, reply } => {
+                let result = self.delete_records(slot, offset);
+                // The new start has to be visible to everybody before it is told.
+                self.publish();
+                let _ = reply.send(result);
+            }
+            Control::DescribeProducers { slot, reply } => {
+                let _ = reply.send(self.describe_producers(slot));
+            }
+            Control::Synced { slot, synced } => {
+                self.with_slot(slot, |worker, at| worker.on_synced(at, synced, now));
+            }
+            Control::Fail => self.fail_all(),
+            Control::Stop => self.is_stopping = true,
+        }
+    }
+
+    fn with_slot(&mut self, key: SlotKey, run: impl FnOnce(&mut Self, usize)) {
+        if self.slot(key).is_some() {
+            run(self, key.index as usize);
+        }
+    }
+
+    fn slot(&self, key: SlotKey) -> Option<&Slot<I>> {
+        let slot = self.slots.get(key.index as usize)?.as_ref()?;
+        (slot.key == key).then_some(slot)
+    }
+
+    fn open(&mut self, open: Open) {
+        let Open { handle, settings, assignment, high_watermark } = open;
+        let Some(mut log) = self.shelf.take(handle.slot) else {
+            tracing::error!(topic = %handle.topic, partition = handle.index, "a replica came without its log");
+            return;
+        };
+        log.set_config(Arc::clone(&settings.log));
+        let opened = Opened {
+            broker: self.broker,
+            log_start: log.log_start(),
+            log_end: log.log_end(),
+            high_watermark,
+        };
+        let at = handle.slot.index as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.slots[at] = Some(Slot::new(handle, settings, log, opened));
+        if self.failure.is_some() {
+            self.handle(at, Input::Failed);
+        } else {
+            self.handle(at, Input::Assigned(assignment));
+        }
+    }
+
+    fn close(&mut self, key: SlotKey) {
+        self.with_slot(key, |worker, at| {
+            if let Some(slot) = &worker.slots[at] {
+                let resigned = Assignment {
+                    leader: BrokerId::NONE,
+                    leader_epoch: slot.replica.leader_epoch(),
+                    leads: false,
+                    replicas: Vec::new(),
+                    in_sync: Vec::new(),
+                };
+                worker.handle(at, Input::Assigned(resigned));
+            }
+            worker.publish();
+            let Some(slot) = worker.slots[at].take() else { return };
+            if let Some(timer) = slot.timer {
+                worker.timers.remove(&(timer, at as u32));
+            }
+            slot.handle.publish(slot.closed_view());
+            slot.handle.subscribers.mark(0, true);
+            worker.shelf.put(key, slot.log);
+        });
+    }
+
+    fn delete_records(&mut self, key: SlotKey, offset: i64) -> Result<Offset, ErrorCode> {
+        let slot = self.slot(key).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        slot.replica.check_append(Acks::Leader)?;
+        let high_watermark = slot.replica.high_watermark();
+        let start = if offset == -1 { high_watermark } else { Offset(offset) };
+        if start.0 < 0 || high_watermark < start {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        let at = key.index as usize;
+        let Some(slot) = &mut self.slots[at] else { return Err(ErrorCode::NotLeaderOrFollower) };
+        let moved = slot.log.advance_log_start(start);
+        let removed = moved.and_then(|start| {
+            slot.log.remove_deleted_segments(SEGMENTS_REMOVED_MAX)?;
+            Ok(start)
+        });
+        match removed {
+            Ok(start) => {
+                self.handle(at, Input::StartMoved { start });
+                Ok(start)
+            }
+            Err(error) => {
+                self.fail_dir(error);
+                Err(ErrorCode::KafkaStorageError)
+            }
+        }
+    }
+
+    fn describe_producers(&self, key: SlotKey) -> Result<Vec<ActiveProducer>, ErrorCode> {
+        let slot = self.slot(key).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let producers = slot.log.producers().map(|(producer_id, entry)| ActiveProducer {
+            producer_id,
+            epoch: i32::from(entry.epoch.0),
+            last_sequence: entry.last_sequence(),
+            last_timestamp: entry.last_timestamp,
+            coordinator_epoch: entry.coordinator_epoch,
+            transaction_start: entry.txn_first_offset.unwrap_or(Offset::NONE),
+        });
+        Ok(producers.collect())
+    }
+
+    // === syncs ===
+
+    fn run_timers(&mut self, now: Now) -> bool {
+        let mut has_run = false;
+        while let Some(&(at, index)) = self.timers.first()
+            && at <= now.monotonic
+        {
+            self.timers.pop_first();
+            if let Some(slot) = self.slots.get_mut(index as usize).and_then(Option::as_mut) {
+                slot.timer = None;
+                self.flush_if_due(index as usize, now);
+            }
+            has_run = true;
+        }
+        has_run
+    }
+
+    fn maybe_expire_producers(&mut self, now: Now) -> bool {
+        if self.slots.is_empty() {
+            return false;
+        }
+        let next = now.monotonic.saturating_add(EXPIRY_INTERVAL);
+        if now.monotonic < *self.expiry_at.get_or_insert(next) {
+            return false;
+        }
+        self.expiry_at = Some(next);
+        for slot in self.slots.iter_mut().flatten() {
+            slot.log.expire_producers(now);
+        }
+        true
+    }
+
+    fn on_synced(&mut self, at: usize, synced: Synced, now: Now) {
+        let Some(slot) = &mut self.slots[at] else { return };
+        match slot.log.on_synced(synced) {
+            Ok(()) => {
+                let end = slot.log.flushed_end();
+                self.handle(at, Input::Flushed { end });
+                self.flush_if_due(at, now);
+            }
+            Err(error) => self.fail_dir(error),
+        }
+    }
+
+    /// Starts a sync if one is due, else sets the timer for when it will be.
+    fn flush_if_due(&mut self, at: usize, now: Now) {
+        let Some(slot) = &mut self.slots[at] else { return };
+        match slot.log.poll_flush(now) {
+            Ok(Some(ticket)) => (self.start_sync)(slot.key, ticket),
+            Ok(None) => {}
+            Err(error) => return self.fail_dir(error),
+        }
+        let next = slot.log.next_flush_at();
+        if next != slot.timer {
+            if let Some(old) = slot.timer {
+                self.timers.remove(&(old, at as u32));
+            }
+            slot.timer = next;
+            self.timers.extend(next.map(|next| (next, at as u32)));
+        }
+    }
+
+    // === appends ===
+
+    fn run_appends(&mut self, now: Now, budget: usize) -> bool {
+        self.inbox.pop_data(budget, &mut self.queued);
+        if self.queued.is_empty() {
+            return false;
+        }
+        let mut queued = std::mem::take(&mut self.queued);
+        let mut items = std::mem::take(&mut self.items);
+        for Queued { command, .. } in &mut queued {
+            let acks = command.acks;
+            items.extend(command.items.drain(..).map(|item| (item, acks)));
+        }
+        // Stable: within a partition the order of arrival stays. Together they share write calls.
+        items.sort_by_key(|(item, _)| item.slot);
+        let mut rest = items.drain(..).peekable();
+        let mut run = Vec::new();
+        while let Some(first) = rest.next() {
+            let slot = first.0.slot;
+            run.push(first);
+            run.extend(std::iter::from_fn(|| rest.next_if(|(item, _)| item.slot == slot)));
+            self.append_run(slot, &mut run, now);
+        }
+        drop(rest);
+        // Room in the queue comes back only now, when the bytes are written.
+        queued.clear();
+        self.queued = queued;
+        self.items = items;
+        true
+    }
+
+    /// Appends what came for one partition.
+    fn append_run(&mut self, key: SlotKey, run: &mut Vec<(AppendItem, Acks)>, now: Now) {
+        let Some(slot) = self.slot(key) else {
+            for (item, _) in run.drain(..) {
+                item.waiter.refuse(ErrorCode::NotLeaderOrFollower, Offset::NONE);
+            }
+            return;
+        };
+        let log_start = slot.log.log_start();
+        let mut accepted = Vec::with_capacity(run.len());
+        for (item, acks) in run.drain(..) {
+            match slot.replica.check_append(acks) {
+                Ok(_) => accepted.push((item, acks)),
+                Err(error) => item.waiter.refuse(error, log_start),
+            }
+        }
+        let epoch = slot.replica.leader_epoch();
+        let at = key.index as usize;
+        let mut results = std::mem::take(&mut self.results);
+        if let Some(slot) = &mut self.slots[at] {
+            let batches = accepted.iter().map(|(item, _)| std::slice::from_ref(&item.batch));
+            slot.log.append_all_as_leader(batches, epoch, now, &mut results);
+        }
+        for ((item, acks), result) in accepted.into_iter().zip(results.drain(..)) {
+            self.on_appended(at, (item, acks), result);
+        }
+        self.results = results;
+        self.flush_if_due(at, now);
+    }
+
+    fn on_appended(
+        &mut self,
+        at: usize,
+        (item, acks): (AppendItem, Acks),
+        result: Result<Appended, AppendError>,
+    ) {
+        let AppendItem { batch, mut waiter, .. } = item;
+        match result {
+            Ok(appended) => {
+                waiter.success.error = ErrorCode::None;
+                waiter.success.base_offset = appended.first_offset;
+                waiter.success.log_append_time = appended.log_append_time;
+                waiter.success.log_start = appended.log_start;
+                let end = appended.last_offset + 1;
+                self.handle(
+                    at,
+                    if appended.duplicate {
+                        Input::Repeated { end, acks, waiter }
+                    } else {
+                        let bytes = batch.batch.bytes.len() as u64;
+                        Input::Appended { end, bytes, acks, waiter: Some(waiter) }
+                    },
+                );
+            }
+            Err(error) => {
+                waiter.refuse(error_code(&error), Offset::NONE);
+                match error {
+                    AppendError::Storage(failure) => self.fail_dir(failure),
+                    AppendError::StaleLeaderEpoch { .. } => {
+                        tracing::error!(%error, "a leader epoch is below one that the log has seen");
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    // === effects ===
+
+    fn handle(&mut self, at: usize, input: Input<Waiter>) {
+        let Some(slot) = &mut self.slots[at] else { return };
+        let mut effects = std::mem::take(&mut self.effects);
+        slot.replica.handle(input, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(at, effect);
+        }
+        self.effects = effects;
+    }
+
+    fn perform(&mut self, at: usize, effect: Effect<Waiter>) {
+        let Some(slot) = &mut self.slots[at] else { return };
+        match effect {
+            // The log itself puts an epoch on disk before the first record of it. One without records is
+            // not worth a sync: after a restart there would be thousands.
+            Effect::BeginEpoch(_) => slot.epoch_start = slot.log.log_end(),
+            Effect::Publish => {}
+            Effect::Ack(waiter, outcome) => return self.acks.push((waiter, outcome)),
+            Effect::Wake { visible, changed } => {
+                slot.visible = slot.visible.saturating_add(visible);
+                slot.is_changed |= changed;
+            }
+        }
+        if let Some(slot) = &mut self.slots[at]
+            && !slot.is_touched
+        {
+            slot.is_touched = true;
+            self.touched.push(at as u32);
+        }
+    }
+
+    /// Publishes views, then answers, then wakes: whoever hears of something finds it.
+    fn publish(&mut self) {
+        for at in &self.touched {
+            if let Some(slot) = &mut self.slots[*at as usize] {
+                slot.handle.publish(slot.view());
+            }
+        }
+        for (waiter, outcome) in self.acks.drain(..) {
+            waiter.complete(outcome);
+        }
+        for at in self.touched.drain(..) {
+            let Some(slot) = &mut self.slots[at as usize] else { continue };
+            slot.is_touched = false;
+            let (visible, is_changed) = (slot.visible, slot.is_changed);
+            (slot.visible, slot.is_changed) = (0, false);
+            if 0 < visible || is_changed {
+                slot.handle.subscribers.mark(visible, is_changed);
+            }
+        }
+    }
+
+    // === failure ===
+
+    /// A write or sync failed: every replica of the directory goes offline, and nothing else does.
+    fn fail_dir(&mut self, error: StorageError) {
+        if self.failure.is_none() {
+            self.failure = Some(error);
+        }
+        self.fail_all();
+    }
+
+    fn fail_all(&mut self) {
+        for at in 0..self.slots.len() {
+            let is_online =
+                self.slots[at].as_ref().is_some_and(|slot| slot.replica.role() != Role::Offline);
+            if is_online {
+                self.handle(at, Input::Failed);
+            }
+        }
+    }
+}
+
+/// What a producer is told.
+fn error_code(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Storage(_) | AppendError::OutOfSpace { .. } => ErrorCode::KafkaStorageError,
+        AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        AppendError::NotTransactional { .. } => ErrorCode::InvalidTxnState,
+        AppendError::TooLargeForSegment { .. } => ErrorCode::RecordListTooLarge,
+        AppendError::StaleLeaderEpoch { .. } => ErrorCode::NotLeaderOrFollower,
+        AppendError::UnexpectedOffset { .. } | AppendError::OffsetOverflow(_) => {
+            ErrorCode::UnknownServerError
+        }
+    }
+}
+
+impl<I: LogIo> std::fmt::Debug for Worker<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("inbox", &self.inbox)
+            .field("slots", &self.slots.len())
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
+}
