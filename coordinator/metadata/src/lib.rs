@@ -3,7 +3,9 @@
 pub mod config;
 #[cfg(test)]
 mod conformance;
+pub mod highest_seen;
 pub mod image;
+pub mod journal;
 pub mod keys;
 pub mod model;
 pub mod store;

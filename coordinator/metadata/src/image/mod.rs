@@ -11,3 +11,8 @@ pub use apply::Delta;
 pub use driver::{FeedConfig, FeedError, ImageFeed};
 pub use picture::{Image, ImageDiff, Versioned};
 pub use reader::{FeedStatus, ImageReader, WaitError};
+
+#[cfg(test)]
+mod driver_tests;
+#[cfg(test)]
+mod tests;

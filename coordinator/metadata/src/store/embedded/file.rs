@@ -219,7 +219,9 @@ fn read_frame(rest: &Bytes) -> Result<(u64, Record, usize), Broken> {
     }
     let mut payload = rest.slice(FRAME_HEADER_LEN..end);
     if length < 8 || crc(&payload) != expected {
-        return Err(if rest.len() == end { Broken::Torn } else { Broken::Damaged });
+        // Zeros behind it are room that the file got before its bytes.
+        let last = rest[end..].iter().all(|byte| *byte == 0);
+        return Err(if last { Broken::Torn } else { Broken::Damaged });
     }
     let sequence = payload.get_u64_le();
     let record = Record::decode(payload).map_err(|_| Broken::Damaged)?;

@@ -231,3 +231,6 @@ pub fn monotonic_clock() -> Clock {
 
 /// How late a lease may end.
 const TICK: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! its whole deadline. So there is one client per member, all calls go to one of them while it answers, and
 //! the next one is taken when it does not.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(super) struct Members {
     call_timeout: Duration,
     /// Made at first use; a client reconnects by itself.
     clients: Vec<Mutex<Option<Client>>>,
+    /// Calls that ended without an answer since one was answered.
+    silences: Vec<AtomicU32>,
     /// The member that is used now.
     current: AtomicUsize,
 }
@@ -41,6 +43,7 @@ impl Members {
             options: options(config)?,
             call_timeout: config.call_timeout,
             clients: config.endpoints.iter().map(|_| Mutex::new(None)).collect(),
+            silences: config.endpoints.iter().map(|_| AtomicU32::new(0)).collect(),
             current: AtomicUsize::new(0),
         })
     }
@@ -79,6 +82,21 @@ impl Members {
         Ok(Member { client, at })
     }
 
+    /// An answer came.
+    pub(super) fn note_answer(&self, at: usize) {
+        self.silences[at].store(0, Ordering::Relaxed);
+    }
+
+    /// A call had no answer within its deadline. The second in a row gives the connection up: it may lead
+    /// nowhere, which takes the probes of the connection much longer to find out. Not the first, because a
+    /// member that is merely slow gets slower by log-ins.
+    pub(super) fn note_silence(&self, at: usize) {
+        if 1 <= self.silences[at].fetch_add(1, Ordering::Relaxed) {
+            self.silences[at].store(0, Ordering::Relaxed);
+            *self.clients[at].lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
     /// Goes on to the next member, unless somebody else already left the one at `failed`.
     pub(super) fn leave(&self, failed: usize) {
         let next = (failed + 1) % self.endpoints.len();
@@ -90,7 +108,8 @@ fn options(config: &EtcdConfig) -> Result<ConnectOptions, StoreError> {
     let mut options = ConnectOptions::new()
         .with_connect_timeout(config.call_timeout)
         .with_keep_alive(config.keep_alive_interval, config.keep_alive_timeout)
-        .with_keep_alive_while_idle(true)
+        // Etcd counts a probe of a connection without calls as an offence.
+        .with_keep_alive_while_idle(false)
         // A member that lost its cluster says so instead of answering late.
         .with_require_leader(true)
         .with_auto_token_refresh(true);

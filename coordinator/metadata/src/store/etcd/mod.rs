@@ -38,7 +38,8 @@ pub struct EtcdConfig {
     pub call_timeout: Duration,
     /// How long a call that is safe to repeat is repeated, at least once per member. Default 3 s.
     pub retry_timeout: Duration,
-    /// An idle connection is probed this often. Default 3 s.
+    /// A connection with calls or watches on it is probed this often. Default 6 s; etcd closes connections
+    /// that are probed more often than its `--grpc-keepalive-min-time`, 5 s by default.
     pub keep_alive_interval: Duration,
     /// A probe must be answered in this time, or the connection counts as dead. Default 2 s.
     pub keep_alive_timeout: Duration,
@@ -66,7 +67,7 @@ impl EtcdConfig {
             tls: None,
             call_timeout: Duration::from_secs(1),
             retry_timeout: Duration::from_secs(3),
-            keep_alive_interval: Duration::from_secs(3),
+            keep_alive_interval: Duration::from_secs(6),
             keep_alive_timeout: Duration::from_secs(2),
             watch_silence_max: Duration::from_secs(3),
         }
@@ -133,6 +134,7 @@ impl EtcdStore {
             Ok(Err(failure)) => Err(self.note_failure(member.at, failure)),
             Err(_) => {
                 let timeout = self.config.call_timeout;
+                self.members.note_silence(member.at);
                 let failure = Failure::Ambiguous(format!("no answer within {timeout:?}"));
                 Err(self.note_failure(member.at, failure))
             }
@@ -303,6 +305,7 @@ impl EtcdStore {
     }
 
     fn note_success(&self, at: usize) {
+        self.members.note_answer(at);
         if self.in_trouble.swap(false, Ordering::Relaxed) {
             tracing::info!(member = self.members.endpoint(at), "etcd answers again");
         }
