@@ -1,7 +1,8 @@
 //! The text format of `server.properties`, by the grammar of Java's property files.
 //!
-//! One difference: the text is UTF-8 here. Java reads Latin-1 and needs `\u` escapes for the rest; those
-//! are read as well.
+//! Two differences: the text is UTF-8 here, where Java reads Latin-1 and needs `\u` escapes for the rest
+//! (those are read as well); and a lone backslash at the end of a file is nothing, where Java reads a
+//! setting without a name.
 
 /// One setting of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +123,8 @@ fn is_blank(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -179,6 +182,32 @@ mod tests {
         assert_eq!(properties.len(), 1);
         assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [1, 3, 4]);
         assert!(errors[0].to_string().contains("four hexadecimal digits"));
+    }
+
+    #[test]
+    fn files_mean_what_they_mean_to_java() {
+        let unhex = |hex: &str| -> String {
+            let units: Vec<&str> =
+                hex.as_bytes().chunks(4).map(|it| std::str::from_utf8(it).unwrap()).collect();
+            let units: Vec<u16> =
+                units.iter().map(|it| u16::from_str_radix(it, 16).unwrap()).collect();
+            String::from_utf16(&units).unwrap()
+        };
+        for line in include_str!("testdata/java-properties.tsv").lines().skip(2) {
+            let (text, meaning) = line.split_once('\t').unwrap();
+            let (text, (properties, errors)) = (unhex(text), read_properties(&unhex(text)));
+            if meaning == "error" {
+                assert_ne!(errors, [], "{text:?}");
+                continue;
+            }
+            assert_eq!(errors, [], "{text:?}");
+            let pairs = meaning.split(';').filter_map(|pair| pair.split_once('>'));
+            let expected: BTreeMap<String, String> =
+                pairs.map(|(key, value)| (unhex(key), unhex(value))).collect();
+            let read: BTreeMap<String, String> =
+                properties.into_iter().map(|property| (property.key, property.value)).collect();
+            assert_eq!(read, expected, "{text:?}");
+        }
     }
 
     /// Writes a text so that it reads back, as Java's `store` does.
