@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::{FeedConfig, FeedError, ImageFeed, ImageReader};
 use ottla_metadata::model::{Controller, Endpoint, Rest};
 use ottla_metadata::store::MetaStore;
@@ -75,6 +76,8 @@ pub struct Services {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) clock: Clock,
     pub(crate) budgets: Arc<Budgets>,
+    /// What this node's file says: it holds for topics where nothing else is set.
+    pub(crate) file: Arc<ConfigMap>,
 }
 
 /// A running coordinator.
@@ -122,6 +125,7 @@ impl Coordinator {
             commands,
             clock: Clock::system(),
             budgets: Arc::default(),
+            file: Arc::new(config.admin.file.clone()),
         };
         let tasks = TaskTracker::new();
         let stop = services.stop.clone();

@@ -99,7 +99,8 @@ enum OpBody {
     Subtract,
 }
 
-/// Shows every config of a topic. What brokers have in their files is theirs and not seen here.
+/// Shows every config of a topic. Where nothing else is set, what this coordinator's file says holds; what
+/// brokers have in their files is theirs and not seen here.
 #[utoipa::path(get, path = "/v1/topics/{topic}/configs", tag = "topics",
     params(("topic" = String, Path, description = "The topic's name.")),
     responses((status = 200, description = "Its configs.", body = ConfigList),
@@ -109,7 +110,7 @@ pub(super) async fn get_of_topic(
     State(rest): State<Rest>,
     Segments(name): Segments<String>,
 ) -> Result<Json<ConfigList>, Problem> {
-    of_topic(&*rest.image()?, &name)
+    of_topic(&*rest.image()?, rest.file(), &name)
 }
 
 /// Changes configs of a topic.
@@ -130,7 +131,7 @@ pub(super) async fn patch_of_topic(
 ) -> Result<Response, Problem> {
     let resource = ConfigResource::Topic(name.clone());
     let write = Write { caller, options: query.options() };
-    write.alter(&rest, resource, patch, |image| of_topic(image, &name)).await
+    write.alter(&rest, resource, patch, |image| of_topic(image, rest.file(), &name)).await
 }
 
 /// Shows what is set on a broker, or on all brokers, while the cluster runs. What the broker has in its
@@ -223,10 +224,10 @@ impl Write {
     }
 }
 
-fn of_topic(image: &Image, name: &str) -> Result<Json<ConfigList>, Problem> {
+fn of_topic(image: &Image, file: &ConfigMap, name: &str) -> Result<Json<ConfigList>, Problem> {
     let topic = image.topic(name).ok_or_else(|| Problem::no_topic(name))?;
     let all = stored(image, &StoredResource::BrokerDefault);
-    let layers = Layers { own: &topic.configs, dynamic_default: &all, ..Layers::default() };
+    let layers = Layers { own: &topic.configs, dynamic_default: &all, file, ..Layers::default() };
     Ok(list(config::describe_topic(&layers)))
 }
 

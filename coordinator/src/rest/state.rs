@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::response::Response;
+use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::{Image, ImageReader};
 use tokio::sync::Semaphore;
 
@@ -49,6 +50,11 @@ impl Rest {
 
     pub(super) fn images(&self) -> &ImageReader {
         &self.inner.services.images
+    }
+
+    /// What this coordinator's file says: it holds for topics where nothing else is set.
+    pub(super) fn file(&self) -> &ConfigMap {
+        &self.inner.services.file
     }
 
     pub(super) fn metrics(&self) -> &RestMetrics {

@@ -58,7 +58,11 @@ impl Cluster {
     /// Another coordinator; returns its index once it has read the metadata.
     async fn add_node(&mut self) -> usize {
         let id = 100 + i32::try_from(self.nodes.len()).unwrap();
-        let node = Coordinator::start(Config::new(id), self.store.clone()).await.unwrap();
+        let mut config = Config::new(id);
+        config.admin.file = [("log.index.interval.bytes", "2048")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let node = Coordinator::start(config, self.store.clone()).await.unwrap();
         node.services().images.wait_for(1, PATIENCE).await.unwrap();
         self.nodes.push(node);
         self.nodes.len() - 1

@@ -13,6 +13,9 @@ async fn a_topics_configs_show_where_each_value_comes_from() {
     assert_eq!(retention["value"], "604800000");
     assert_eq!(retention["source"], "DEFAULT_CONFIG");
     assert_eq!(retention["type"], "long");
+    let interval = before.item("index.interval.bytes");
+    assert_eq!(interval["value"], "2048");
+    assert_eq!(interval["source"], "STATIC_BROKER_CONFIG");
 
     let all = json!({"changes": [{"name": "log.retention.ms", "value": "111"}]});
     let set = cluster.patch("/v1/cluster/configs", all).await;
