@@ -35,7 +35,8 @@ pub use routes::openapi;
 /// off loopback only with `allow.insecure.listeners=true`.
 pub async fn serve(listener: TcpListener, services: Services) {
     let stop = services.stop.clone();
-    server::serve(listener, state::Rest::new(services), stop).await;
+    let patience = server::Patience::default();
+    server::serve(listener, state::Rest::new(services), patience, stop).await;
 }
 
 #[cfg(test)]

@@ -2,76 +2,148 @@
 
 use std::future::Future as _;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::caller::ClientAddress;
 use super::routes::router;
 use super::state::Rest;
 
+/// How patient the API is with connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From the end of one answer to the end of the next request's head.
+    pub head: Duration,
+    /// Without a byte either way. Longer than any request may take, since nothing moves meanwhile.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(30), idle: Duration::from_secs(75) }
+    }
+}
+
 /// Serves until `stop`, and then until the requests under way are answered.
-pub(super) async fn serve(listener: TcpListener, rest: Rest, stop: CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    rest: Rest,
+    patience: Patience,
+    stop: CancellationToken,
+) {
+    let router = router(rest);
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let listener = Bounded { inner: listener, permits };
-    let service = router(rest).into_make_service_with_connect_info::<ClientAddress>();
-    let stopped = stop.cancelled_owned();
-    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the REST API stopped");
-    }
-}
-
-/// A listener that accepts no more connections than it has permits.
-#[derive(Debug)]
-pub(super) struct Bounded {
-    inner: TcpListener,
-    permits: Arc<Semaphore>,
-}
-
-impl axum::serve::Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let permit = self.permits.clone().acquire_owned().await.expect("it is never closed");
-        let (stream, address) = axum::serve::Listener::accept(&mut self.inner).await;
-        // Answers are small and whole; waiting for more to send would only delay them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot switch Nagle's algorithm off");
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        match accepted {
+            Ok((stream, client, permit)) => {
+                let connection = Connection::new(stream, patience.idle, permit);
+                let routes = Routes::new(router.clone(), client);
+                connections.spawn(converse(connection, routes, patience.head, stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to the REST API");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
-        let idle = Box::pin(tokio::time::sleep(IDLE_TIMEOUT));
-        (Connection { stream, idle, _permit: permit }, address)
     }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, ClientAddress, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.expect("it is never closed");
+    let (stream, address) = listener.accept().await?;
+    // Answers are small and whole; waiting for more to send would only delay them.
+    stream.set_nodelay(true)?;
+    Ok((stream, ClientAddress(address), permit))
+}
+
+/// One connection, request after request.
+async fn converse(connection: Connection, routes: Routes, head: Duration, stop: CancellationToken) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(BUFFER_BYTES_MAX);
+    let mut conversation = pin!(http.serve_connection(TokioIo::new(connection), routes));
+    let ended = tokio::select! {
+        ended = conversation.as_mut() => ended,
+        () = stop.cancelled() => {
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to the REST API broke off");
+    }
+}
+
+/// The routes as one connection sees them: every request knows where it comes from.
+struct Routes {
+    router: TowerToHyperService<Router>,
+    client: ClientAddress,
+}
+
+impl Routes {
+    fn new(router: Router, client: ClientAddress) -> Self {
+        Self { router: TowerToHyperService::new(router), client }
+    }
+}
+
+impl Service<Request<Incoming>> for Routes {
+    type Response = axum::response::Response;
+    type Error = std::convert::Infallible;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.client);
+        self.router.call(request)
     }
 }
 
 /// A connection that ends when nothing moved on it for a while.
-#[derive(Debug)]
-pub(super) struct Connection {
+struct Connection {
     stream: TcpStream,
+    patience: Duration,
     idle: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
+    fn new(stream: TcpStream, patience: Duration, permit: OwnedSemaphorePermit) -> Self {
+        let idle = Box::pin(tokio::time::sleep(patience));
+        Self { stream, patience, idle, _permit: permit }
+    }
+
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,
         moved: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if moved.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+            self.idle.as_mut().reset(Instant::now() + self.patience);
             return moved;
         }
         match self.idle.as_mut().poll(context) {
@@ -112,6 +184,5 @@ impl AsyncWrite for Connection {
 }
 
 const CONNECTIONS_MAX: usize = 1024;
-
-/// Longer than any request may take, since nothing moves while one is worked on.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,9 +1,10 @@
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::super::limits::{BODY_BYTES_MAX, REQUESTS_MAX};
-use super::super::{server, state};
+use super::super::server::{self, Patience};
+use super::super::state;
 use super::*;
 
 #[tokio::test]
@@ -85,9 +86,9 @@ async fn too_many_requests_at_once_are_refused_and_probes_are_not() {
     let stop = services.stop.clone();
     let rest = state::Rest::new(services);
     let held = rest.permits().clone().acquire_many_owned(REQUESTS_MAX as u32).await.unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let served = tokio::spawn(server::serve(listener, rest, stop));
+    let served = tokio::spawn(server::serve(listener, rest, Patience::default(), stop));
     let get = async |path: &str| {
         read(cluster.http.get(format!("http://{address}{path}")).send().await.unwrap()).await
     };
@@ -120,4 +121,39 @@ async fn bytes_that_are_not_http_close_the_connection_and_nothing_else() {
     }
     assert_eq!(cluster.get("/health").await.status, 200);
     cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_dawdles_is_closed_and_others_are_served() {
+    let cluster = Cluster::start(1).await;
+    let services = cluster.nodes[0].services().clone();
+    let stop = services.stop.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let short = Duration::from_millis(200);
+    let patience = Patience { head: short, idle: short };
+    let served = tokio::spawn(server::serve(listener, state::Rest::new(services), patience, stop));
+    let unfinished_head = "GET /health HTTP/1.1\r\nhost: x\r\n";
+    let unfinished_body = "POST /v1/topics HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
+    for begun in ["", unfinished_head, unfinished_body] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer);
+        let _ = tokio::time::timeout(PATIENCE, end).await.expect("the connection is closed");
+        assert!(!String::from_utf8_lossy(&answer).contains("HTTP/1.1 2"), "{begun:?}");
+    }
+    let mut dripping = TcpStream::connect(address).await.unwrap();
+    dripping.write_all(b"GET /health HTTP/1.1\r\na: ").await.unwrap();
+    let drip = async {
+        // Ends when the other end is closed.
+        while dripping.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(short / 10).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, drip).await.expect("a byte at a time keeps nothing open");
+    let url = format!("http://{address}/health");
+    assert_eq!(read(cluster.http.get(url).send().await.unwrap()).await.status, 200);
+    cluster.stop().await;
+    tokio::time::timeout(PATIENCE, served).await.unwrap().unwrap();
 }
