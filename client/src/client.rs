@@ -104,7 +104,7 @@ impl Client {
         if let Some(metadata) = self.fresh_metadata(topic) {
             return Ok(metadata);
         }
-        self.retry("fetching metadata", timeout, async || {
+        self.retry("fetching metadata", timeout, || async move {
             let metadata = self.refresh_metadata(std::slice::from_ref(topic)).await?;
             match metadata.topic(topic) {
                 Some(Topic { error: ErrorCode::None, partitions, .. })
@@ -125,6 +125,12 @@ impl Client {
     pub async fn broker(&self, id: BrokerId) -> Result<Link, ClientError> {
         let node = self.state().nodes.get(&id).cloned();
         node.ok_or(ClientError::UnknownBroker(id))?.link().await
+    }
+
+    /// The connection to a broker, if there is one.
+    pub(crate) fn ready(&self, id: BrokerId) -> Option<Link> {
+        let node = self.state().nodes.get(&id).cloned();
+        node?.ready()
     }
 
     /// A connection to any broker, preferably one that exists.
@@ -179,16 +185,24 @@ impl Client {
     /// Sends `request` to any broker, with retries.
     pub async fn call_any<R: Request>(&self, request: &R) -> Result<R::Response, ClientError> {
         let timeout = self.config().api_timeout;
-        self.retry("the call", timeout, async || self.any_broker().await?.call(request).await).await
+        self.retry(
+            "the call",
+            timeout,
+            || async move { self.any_broker().await?.call(request).await },
+        )
+        .await
     }
 
     /// Tries `attempt` until it succeeds, fails for good, or `timeout` has passed.
-    pub async fn retry<T>(
+    pub async fn retry<T, F>(
         &self,
         what: &'static str,
         timeout: Duration,
-        mut attempt: impl AsyncFnMut() -> Result<T, ClientError>,
-    ) -> Result<T, ClientError> {
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
         let deadline = Instant::now() + timeout;
         let mut last = String::from("no answer");
         for failures in 1u32.. {

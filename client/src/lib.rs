@@ -5,19 +5,58 @@ mod backoff;
 mod client;
 mod config;
 pub mod connection;
+pub mod consumer;
 mod error;
 mod metadata_cache;
 mod node;
 mod offsets;
 pub mod partitioner;
+pub mod producer;
 
 pub use admin::Admin;
 pub use backoff::Backoff;
 pub use client::Client;
 pub use config::ClientConfig;
 pub use connection::{Address, Connection};
+pub use consumer::{Consumer, ConsumerConfig, ConsumerRecord};
 pub use error::ClientError;
 pub use metadata_cache::{Broker, Metadata, Partition, Topic};
 pub use node::Link;
 pub use offsets::{OffsetAt, OffsetFound};
 pub use ottla_protocol as protocol;
+pub use producer::{Producer, ProducerConfig, ProducerRecord};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: T) {}
+
+    /// Compiles only if every call can be made from a task that moves between threads.
+    #[expect(dead_code, reason = "to be compiled, not run")]
+    fn calls_can_be_made_from_any_task(
+        client: &Client,
+        admin: &Admin,
+        producer: &Producer,
+        consumer: &mut Consumer,
+    ) {
+        let timeout = std::time::Duration::ZERO;
+        is_send(client.refresh_metadata(&[]));
+        is_send(client.topic(&protocol::Str::default(), timeout));
+        is_send(client.controller());
+        is_send(admin.create_topics(&[], false));
+        is_send(admin.delete_topics(&[]));
+        is_send(admin.list_topics());
+        is_send(admin.describe_topics(&[]));
+        is_send(admin.create_partitions(&[], false));
+        is_send(admin.describe_configs(&[], false));
+        is_send(admin.alter_configs(&[], false));
+        is_send(admin.describe_cluster());
+        is_send(admin.list_offsets(&[]));
+        is_send(admin.delete_records(&[]));
+        is_send(admin.describe_log_dirs(&[]));
+        is_send(producer.send(ProducerRecord::default()));
+        is_send(producer.flush());
+        is_send(consumer.poll(timeout));
+    }
+}

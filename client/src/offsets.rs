@@ -73,7 +73,7 @@ pub(crate) async fn list_offsets_once(
         }
         *times += 1;
     }
-    let asked = by_leader.into_iter().map(async |((leader, _), indexes)| {
+    let asked = by_leader.into_iter().map(|((leader, _), indexes)| async move {
         let answer = ask(client, leader, queries, &indexes).await;
         (indexes, answer)
     });

@@ -1,5 +1,7 @@
 //! The cluster as a whole, and offsets in it.
 
+use std::sync::{Mutex, PoisonError};
+
 use ottla_protocol::Str;
 use ottla_protocol::messages::DescribeClusterRequest;
 use ottla_protocol::types::{BrokerId, PartitionId};
@@ -53,17 +55,21 @@ impl Admin {
         queries: &[(Str, PartitionId, OffsetAt)],
     ) -> Vec<Result<OffsetFound, ClientError>> {
         let timeout = self.client.config().api_timeout;
-        let mut results = Vec::new();
-        let retried = self.client.retry("looking up offsets", timeout, async || {
-            results = list_offsets_once(&self.client, queries).await;
-            let retriable = results.iter().filter_map(|result| result.as_ref().err());
-            match retriable.into_iter().find(|error| error.is_retriable()) {
-                Some(error) => Err(error.clone()),
-                None => Ok(()),
-            }
+        let results = Mutex::new(Vec::new());
+        let keep = &results;
+        let retried = self.client.retry("looking up offsets", timeout, || async move {
+            let found = list_offsets_once(&self.client, queries).await;
+            let error = found.iter().filter_map(|result| result.as_ref().err());
+            let retriable = error.into_iter().find(|error| error.is_retriable()).cloned();
+            *keep.lock().unwrap_or_else(PoisonError::into_inner) = found;
+            retriable.map_or(Ok(()), Err)
         });
         // What could not be found until then is in the results.
-        let _ = retried.await;
+        let failed = retried.await.err();
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = failed {
+            results.resize(queries.len(), Err(error));
+        }
         results
     }
 

@@ -202,7 +202,7 @@ impl Admin {
         let timeout = self.client.config().api_timeout;
         let mut results = Vec::with_capacity(resources.len());
         for resource in resources {
-            let described = self.client.retry("describing configs", timeout, async || {
+            let described = self.client.retry("describing configs", timeout, || async move {
                 self.describe_config(resource, with_details).await
             });
             results.push(described.await);
@@ -224,8 +224,9 @@ impl Admin {
                 validate_only,
                 ..IncrementalAlterConfigsRequest::default()
             };
-            let altered = self.client.retry("altering configs", timeout, async || {
-                let response = self.config_link(resource).await?.call(&request).await?;
+            let request = &request;
+            let altered = self.client.retry("altering configs", timeout, || async move {
+                let response = self.config_link(resource).await?.call(request).await?;
                 let answered = response.responses.first().ok_or_else(unanswered)?;
                 check(answered.error_code, answered.error_message.as_deref())
             });

@@ -47,7 +47,7 @@ impl Admin {
         let timeout = self.client.config().api_timeout;
         let mut results = Vec::with_capacity(brokers.len());
         for &broker in brokers {
-            let described = self.client.retry("describing log dirs", timeout, async || {
+            let described = self.client.retry("describing log dirs", timeout, || async move {
                 self.describe_broker_log_dirs(broker).await
             });
             results.push(described.await);

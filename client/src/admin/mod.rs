@@ -46,8 +46,9 @@ impl Admin {
         codes: impl Fn(&R::Response) -> Vec<i16>,
     ) -> Result<R::Response, ClientError> {
         let timeout = self.client.config().api_timeout;
+        let codes = &codes;
         self.client
-            .retry("the call to the controller", timeout, async || {
+            .retry("the call to the controller", timeout, || async move {
                 let link = self.client.controller().await?;
                 let response = link.call(request).await?;
                 let not_controller = ErrorCode::NotController.code();

@@ -21,9 +21,9 @@ impl Admin {
         before: &[(Str, PartitionId, Offset)],
     ) -> Vec<Result<Offset, ClientError>> {
         let timeout = self.client.config().api_timeout;
-        let deleted = before.iter().map(async |(topic, partition, offset)| {
+        let deleted = before.iter().map(|(topic, partition, offset)| async move {
             self.client
-                .retry("deleting records", timeout, async || {
+                .retry("deleting records", timeout, || async move {
                     let result = self.delete_before(topic, *partition, *offset).await;
                     if result.as_ref().is_err_and(ClientError::is_retriable) {
                         self.client.refresh_metadata(&[]).await?;

@@ -206,7 +206,7 @@ impl Admin {
         };
         let response = self
             .client
-            .retry("describing topics", timeout, async || {
+            .retry("describing topics", timeout, || async move {
                 self.client.any_broker().await?.call_from(4, make).await
             })
             .await?;

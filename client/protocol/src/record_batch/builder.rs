@@ -185,6 +185,11 @@ impl Builder {
         self.max_timestamp
     }
 
+    /// Bytes of the records so far, without compression and header.
+    pub fn uncompressed_len(&self) -> usize {
+        self.bytes.len() - HEADER_LEN
+    }
+
     /// Bytes that the batch has now, by estimate if it is to be compressed.
     pub fn estimated_len(&self) -> usize {
         self.estimate(self.bytes.len() - HEADER_LEN)

@@ -25,7 +25,7 @@ pub use header::{
     BatchHeader, HEADER_LEN, LENGTH_PREFIX_LEN, NO_SEQUENCE, NO_TIMESTAMP, add_sequence,
 };
 pub use magic::magic_at;
-pub use patch::{TimestampPatch, patch_header};
+pub use patch::{TimestampPatch, patch_header, restamp_producer};
 pub use reader::{Batches, batches, single_batch};
 pub use record::{Header, Headers, Record, Records};
 pub use validate::{

@@ -2,7 +2,7 @@
 
 use crate::record_batch::header::CRC_COVERS_FROM;
 use crate::record_batch::{Batch, HEADER_LEN, TimestampType, crc32c_of_two};
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 /// What happens to a batch's timestamps when it is appended. Anything but `Keep` costs a checksum over the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,23 @@ pub fn patch_header(
         header.crc = crc32c_of_two(&header.write()[CRC_COVERS_FROM..], batch.body());
     }
     header.write()
+}
+
+/// The batch with another producer id, epoch and base sequence, and a checksum that fits; its records are copied. For
+/// producers that have to send a batch again under a new epoch.
+pub fn restamp_producer(
+    batch: &Batch,
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    base_sequence: i32,
+) -> Batch {
+    let mut header = batch.header;
+    header.producer_id = id;
+    header.producer_epoch = epoch;
+    header.base_sequence = base_sequence;
+    header.crc = crc32c_of_two(&header.write()[CRC_COVERS_FROM..], batch.body());
+    let bytes = [&header.write()[..], batch.body()].concat().into();
+    Batch { header, bytes }
 }
 
 #[cfg(test)]
@@ -102,5 +119,15 @@ mod tests {
         let stored = stored(&batch, patch_header(&batch, Offset(0), LeaderEpoch(0), patch));
         stored.verify_crc().unwrap();
         assert_eq!(stored.header.max_timestamp, 300);
+    }
+
+    #[test]
+    fn a_restamped_batch_differs_in_its_producer_only() {
+        let batch = batch();
+        let again = restamp_producer(&batch, ProducerId(9), ProducerEpoch(2), 5);
+        again.verify_crc().unwrap();
+        assert_eq!(Batch::parse(&again.bytes).unwrap(), again);
+        assert_eq!(again.header.last_sequence(), 7);
+        assert_eq!(again.body(), batch.body());
     }
 }
