@@ -136,8 +136,9 @@ struct Seen {
     claim_gone_at: Option<Duration>,
     /// The life whose process is gone.
     gone_epoch: Option<i64>,
-    /// The revision that the broker's image must have reached before it is unfenced.
-    image_revision_min: i64,
+    /// The revision that the broker's image must have reached before it is unfenced; `None` if this node did
+    /// not write its record, so that only the record itself tells.
+    image_revision_min: Option<i64>,
     /// When it was probed last.
     probed_at: Option<Duration>,
     /// Probes without any answer, in a row.
@@ -186,6 +187,7 @@ impl Liveness {
         }
         seen.heard_at = heard_at;
         seen.gone_epoch = None;
+        seen.probed_at = None;
         seen.silent_probes = 0;
         seen.heartbeat = Some(heartbeat);
     }
@@ -213,7 +215,7 @@ impl Liveness {
             Verdict::Fence { broker, reason } => {
                 let seen = self.seen.entry(*broker).or_default();
                 seen.heartbeat = None;
-                seen.image_revision_min = revision;
+                seen.image_revision_min = Some(revision);
                 seen.probed_at = None;
                 seen.silent_probes = 0;
                 if *reason == FenceReason::Lapsed {
@@ -221,7 +223,7 @@ impl Liveness {
                 }
             }
             Verdict::Register { broker, .. } => {
-                self.seen.entry(*broker).or_default().image_revision_min = 0;
+                self.seen.entry(*broker).or_default().image_revision_min = Some(0);
             }
             Verdict::Unfence { .. } | Verdict::Drain { .. } | Verdict::LogDirs { .. } => {}
         }
@@ -235,15 +237,16 @@ impl Liveness {
         ids.extend(image.brokers().map(|(id, _)| id));
         ids.sort_unstable();
         ids.dedup();
-        self.seen.retain(|id, _| ids.binary_search(id).is_ok());
+        // A heartbeat may overtake the claim that it belongs to.
+        let keep = self.settings.session_timeout;
+        self.seen.retain(|id, seen| {
+            ids.binary_search(id).is_ok() || at.saturating_sub(seen.heard_at) < keep
+        });
         let mut judgement = Judgement::default();
         let mut lapsed = Vec::new();
         for broker in ids {
-            let seen = self.seen.entry(broker).or_insert_with(|| Seen {
-                heard_at: at,
-                image_revision_min: i64::MIN,
-                ..Seen::default()
-            });
+            let first_look = || Seen { heard_at: at, ..Seen::default() };
+            let seen = self.seen.entry(broker).or_insert_with(first_look);
             match judge_broker(broker, image, seen, (at, &self.settings)) {
                 Finding::Verdicts(verdicts) => judgement.verdicts.extend(verdicts),
                 Finding::Lapsed => lapsed.push(broker),
@@ -269,12 +272,11 @@ impl Liveness {
         judgement.paused = unfenced + recent < 2 * (lapsed.len() + recent);
         for broker in lapsed {
             let fence = Verdict::Fence { broker, reason: FenceReason::Lapsed };
-            if !judgement.paused {
-                judgement.verdicts.push(fence);
-                continue;
-            }
             let Some(seen) = self.seen.get_mut(&broker) else { continue };
-            if SILENT_PROBES_MAX <= seen.silent_probes {
+            // Who is probed already is judged by the probes, however few still lapse.
+            if !judgement.paused && seen.probed_at.is_none() {
+                judgement.verdicts.push(fence);
+            } else if SILENT_PROBES_MAX <= seen.silent_probes {
                 judgement.verdicts.push(fence);
             } else if seen.probed_at.is_none_or(|probed| window <= at.saturating_sub(probed)) {
                 seen.probed_at = Some(at);
@@ -297,10 +299,14 @@ fn judge_broker(
     (at, settings): (Duration, &Settings),
 ) -> Finding {
     let claim = image.claim(broker);
-    seen.claim_gone_at = match claim {
-        Some(_) => None,
-        None => Some(seen.claim_gone_at.unwrap_or(at)),
-    };
+    match claim {
+        Some(_) => {
+            seen.claim_gone_at = None;
+            seen.probed_at = None;
+            seen.silent_probes = 0;
+        }
+        None => seen.claim_gone_at = Some(seen.claim_gone_at.unwrap_or(at)),
+    }
     let claimed_epoch = claim.map(|claim| claim.create_revision);
     let record = image.broker(broker);
     if let Some(epoch) = claimed_epoch
@@ -313,10 +319,8 @@ fn judge_broker(
     let Some(record) = record else { return Finding::Verdicts(Vec::new()) };
     let heartbeat = heard_from(seen, record.broker_epoch);
     if record.fenced {
-        let image_revision_min = match seen.image_revision_min {
-            i64::MIN => record.mod_revision,
-            known => known.max(record.broker_epoch),
-        };
+        let image_revision_min =
+            seen.image_revision_min.map_or(record.mod_revision, |min| min.max(record.broker_epoch));
         let is_back = claimed_epoch.is_some()
             && heartbeat.is_some_and(|heard| image_revision_min <= heard.image_revision);
         let verdict = is_back.then_some(Verdict::Unfence { broker });
