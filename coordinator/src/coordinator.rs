@@ -132,7 +132,14 @@ impl Coordinator {
         tasks.spawn(run_feed(feed, stop.clone(), failure));
         tasks.spawn(follow_active(images.clone(), leadership.clone(), stop.clone()));
         let announcement = announcement(&config, http.clone(), internode.clone());
-        tasks.spawn(Terms::new(&config, &services, announcement, leadership, data_dir).run(queue));
+        let former_claim = data_dir
+            .as_ref()
+            .map_or_else(FormerClaim::default, |dir| FormerClaim::in_folder(dir.path()));
+        let terms = Terms::new(&config, &services, announcement, leadership, former_claim);
+        tasks.spawn(terms.run(queue));
+        if let Some(dir) = data_dir {
+            tasks.spawn(remember(dir, seen, services.clone()));
+        }
         // Faces are served by whoever owns their protocol.
         ports.serve(&services, &tasks);
         tasks.close();
@@ -303,7 +310,6 @@ struct Terms {
     parts: Parts,
     services: Services,
     leadership: watch::Sender<Leadership>,
-    data_dir: Option<DataDir>,
 }
 
 impl Terms {
@@ -312,12 +318,9 @@ impl Terms {
         services: &Services,
         announcement: Controller,
         leadership: watch::Sender<Leadership>,
-        data_dir: Option<DataDir>,
+        former_claim: FormerClaim,
     ) -> Self {
         let health = watch::channel(true).0;
-        let former_claim = data_dir
-            .as_ref()
-            .map_or_else(FormerClaim::default, |dir| FormerClaim::in_folder(dir.path()));
         let parts = Parts {
             images: services.images.clone(),
             heartbeats: services.heartbeats.clone(),
@@ -336,7 +339,7 @@ impl Terms {
             former_claim,
             health,
         };
-        Self { candidate, parts, services: services.clone(), leadership, data_dir }
+        Self { candidate, parts, services: services.clone(), leadership }
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
@@ -384,7 +387,6 @@ impl Terms {
         queue: &mut mpsc::Receiver<Command>,
     ) {
         let stop = self.services.stop.clone();
-        self.keep_seen(writer.term());
         let driver = Driver::new(self.parts.clone(), writer, over.clone());
         self.parts.metrics.active.set(1);
         self.leadership.send_modify(|leadership| leadership.is_me = true);
@@ -397,14 +399,31 @@ impl Terms {
         self.leadership.send_modify(|leadership| leadership.is_me = false);
         self.parts.metrics.active.set(0);
     }
+}
 
-    /// Remembers how far the store was, so that an older one is refused after a restart.
-    fn keep_seen(&self, term: i64) {
-        let Some(dir) = &self.data_dir else { return };
-        let image = self.services.images.load();
-        let seen = HighestSeen { store_id: image.store_id(), revision: image.revision(), term };
-        if let Err(error) = dir.keep_highest_seen(seen) {
-            tracing::error!(%error, "cannot remember the newest state of the store");
+/// Remembers how far the store was, so that an older one is refused after a restart: now and then, and at
+/// the end.
+async fn remember(dir: DataDir, mut seen: HighestSeen, services: Services) {
+    loop {
+        tokio::select! {
+            () = services.stop.cancelled() => {}
+            () = tokio::time::sleep(REMEMBER_INTERVAL) => {}
+        }
+        let image = services.images.load();
+        let term = services.leadership.borrow().active.as_ref().map_or(0, |active| active.term);
+        let now = HighestSeen {
+            store_id: image.store_id(),
+            revision: image.revision().max(seen.revision),
+            term: term.max(seen.term),
+        };
+        if image.is_complete() && now != seen {
+            match dir.keep_highest_seen(now) {
+                Ok(()) => seen = now,
+                Err(error) => tracing::error!(%error, "cannot remember the newest state seen"),
+            }
+        }
+        if services.stop.is_cancelled() {
+            return;
         }
     }
 }
@@ -421,5 +440,7 @@ async fn reject_all(queue: &mut mpsc::Receiver<Command>, leadership: &watch::Sen
 const COMMANDS_MAX: usize = 1024;
 /// After this time the log says that the image does not come.
 const CATCH_UP_WARN: Duration = Duration::from_secs(5);
+/// How often the newest state seen is remembered.
+const REMEMBER_INTERVAL: Duration = Duration::from_secs(10);
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(250);

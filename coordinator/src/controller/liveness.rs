@@ -274,9 +274,9 @@ impl Liveness {
             let fence = Verdict::Fence { broker, reason: FenceReason::Lapsed };
             let Some(seen) = self.seen.get_mut(&broker) else { continue };
             // Who is probed already is judged by the probes, however few still lapse.
-            if !judgement.paused && seen.probed_at.is_none() {
-                judgement.verdicts.push(fence);
-            } else if SILENT_PROBES_MAX <= seen.silent_probes {
+            let is_judged = (!judgement.paused && seen.probed_at.is_none())
+                || SILENT_PROBES_MAX <= seen.silent_probes;
+            if is_judged {
                 judgement.verdicts.push(fence);
             } else if seen.probed_at.is_none_or(|probed| window <= at.saturating_sub(probed)) {
                 seen.probed_at = Some(at);

@@ -83,11 +83,6 @@ impl Writer {
         }
     }
 
-    /// The term that it writes for.
-    pub fn term(&self) -> i64 {
-        self.head.term
-    }
-
     /// Revision of the last write; an image that has reached it shows all of them.
     pub fn revision(&self) -> i64 {
         self.head_revision

@@ -71,6 +71,7 @@ fn topic_result(
         Ok(created) => CreatableTopicResult {
             name,
             topic_id: created.topic_id,
+            error_message: None,
             num_partitions: created.partitions,
             replication_factor: created.replication_factor,
             configs: Some(created.configs.iter().map(topic_config).collect()),

@@ -91,7 +91,10 @@ fn fenced_and_draining_followers_cannot_enter() {
 
 #[test]
 fn isr_without_its_leader_or_with_strangers_is_no_isr() {
-    assert_eq!(refusal(|proposal| drop(proposal.isr.remove(0))), ErrorCode::InvalidRequest);
+    assert_eq!(
+        refusal(|proposal| proposal.isr = proposal.isr.split_off(1)),
+        ErrorCode::InvalidRequest
+    );
     assert_eq!(refusal(|proposal| proposal.isr[2].0 = 7), ErrorCode::InvalidRequest);
     assert_eq!(refusal(|proposal| proposal.isr[2] = proposal.isr[1]), ErrorCode::InvalidRequest);
 }

@@ -4,6 +4,7 @@
 mod convert;
 mod error;
 mod members;
+mod settings;
 mod version;
 mod watch;
 
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use self::error::{Failure, is_answer_too_long, is_lease_taken};
 use self::members::{Member, Members};
+pub use self::settings::SettingsError;
 use self::version::Progress;
 use self::watch::EtcdWatch;
 use super::{

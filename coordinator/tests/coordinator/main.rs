@@ -1,0 +1,10 @@
+//! A coordinator as a whole: on the embedded store and its faults, seen through its public faces.
+
+mod broker;
+mod failover;
+mod faults;
+mod gated_store;
+mod link;
+mod liveness;
+mod relay;
+mod support;
