@@ -1,5 +1,7 @@
 //! Pieces of a broker for tests: images, services, a scripted coordinator.
 
+pub(crate) mod data;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

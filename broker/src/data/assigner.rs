@@ -232,13 +232,15 @@ impl<I: LogIo> Assigner<I> {
         self.open_all(image, openings).await
     }
 
-    /// The directory that the cluster chose, else the one with the fewest logs.
-    fn place(&self, chosen: Uuid) -> usize {
-        if let Some(dir) = self.dirs.iter().position(|dir| dir.dir.id() == chosen) {
-            return dir;
-        }
-        let usable = self.dirs.iter().enumerate().filter(|(_, dir)| !dir.is_offline);
-        usable.min_by_key(|(_, dir)| dir.logs).map_or(0, |(number, _)| number)
+    /// The directory that the cluster chose, else the one with the fewest logs. It counts as there already.
+    fn place(&mut self, chosen: Uuid) -> usize {
+        let chosen = self.dirs.iter().position(|dir| dir.dir.id() == chosen);
+        let number = chosen.unwrap_or_else(|| {
+            let usable = self.dirs.iter().enumerate().filter(|(_, dir)| !dir.is_offline);
+            usable.min_by_key(|(_, dir)| dir.logs).map_or(0, |(number, _)| number)
+        });
+        self.dirs[number].logs += 1;
+        number
     }
 
     /// Finds or makes the logs and hands them to their workers. Returns true if one cannot be made now.
@@ -250,13 +252,15 @@ impl<I: LogIo> Assigner<I> {
         for mut opening in openings {
             let partition = TopicPartition::new(opening.topic.clone(), opening.index);
             if self.failed.contains(&partition) {
+                self.dirs[opening.dir].logs -= 1;
                 unusable.push((opening.topic_id, opening.index));
                 continue;
             }
             match self.claim(image, &partition, opening.topic_id).await {
                 Some((dir, log)) => {
+                    // It was counted when it was found.
+                    self.dirs[opening.dir].logs -= 1;
                     opening.dir = dir;
-                    self.dirs[dir].logs -= 1;
                     opened.push(self.hand_over(opening, log).await);
                 }
                 None => creations.push(opening),
@@ -278,7 +282,8 @@ impl<I: LogIo> Assigner<I> {
             match created {
                 Some((opening, Ok(log))) => opened.push(self.hand_over(opening, log).await),
                 Some((opening, Err(error))) => {
-                    let Opening { topic, index, .. } = opening;
+                    let Opening { topic, index, dir, .. } = opening;
+                    self.dirs[dir].logs -= 1;
                     tracing::error!(%topic, partition = index, %error, "log cannot be made");
                     is_missing = true;
                 }
@@ -303,6 +308,7 @@ impl<I: LogIo> Assigner<I> {
         if log.topic_id() == topic_id || log.topic_id() == Uuid::ZERO {
             return Some((dir, log));
         }
+        self.dirs[dir].logs -= 1;
         self.set_aside(image, dir, log).await;
         None
     }
@@ -311,7 +317,6 @@ impl<I: LogIo> Assigner<I> {
     async fn hand_over(&mut self, opening: Opening, log: Log<I>) -> Arc<PartitionHandle> {
         let Opening { topic_id, topic, index, settings, mut assignment, dir: number } = opening;
         let dir = &mut self.dirs[number];
-        dir.logs += 1;
         let partition = TopicPartition::new(topic.clone(), index);
         let known = log.latest_epoch();
         if known.is_some_and(|known| assignment.leader_epoch < known) {
