@@ -8,7 +8,7 @@ use ottla_protocol::ErrorCode;
 use super::ConfigMap;
 use super::def::{ConfigDef, ConfigType, Update};
 use super::nearest::nearest_name;
-use super::resolve::{Layers, resolve_broker, resolve_topic};
+use super::resolve::{Layers, resolve_broker, topic_value};
 use super::table;
 use super::value::split_list;
 
@@ -83,7 +83,7 @@ pub fn alter_topic_configs(
             forget_unknown(&mut configs, alteration, || unknown_topic_config(alteration.name))?;
             continue;
         };
-        let current = || resolve_topic(def, layers).value.unwrap_or_default();
+        let current = || topic_value(def, layers).unwrap_or_default();
         match alter(def, alteration, current)? {
             Some(text) => configs.insert(def.name.to_owned(), check_value(def, &text)?),
             None => configs.remove(def.name),
@@ -251,7 +251,7 @@ fn check_value(def: &ConfigDef, text: &str) -> Result<String, AlterError> {
 fn check_together(configs: &ConfigMap, layers: &Layers<'_>) -> Result<(), AlterError> {
     let layers = Layers { own: configs, ..*layers };
     let number = |name: &str| -> Option<i64> {
-        resolve_topic(table::lookup_topic(name)?, &layers).value?.parse().ok()
+        topic_value(table::lookup_topic(name)?, &layers)?.parse().ok()
     };
     let lags = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"));
     if let (Some(min), Some(max)) = lags

@@ -164,12 +164,17 @@ pub fn resolve_topic(def: &'static ConfigDef, layers: &Layers<'_>) -> Resolved {
         }
         [] => {}
     }
-    let value = match layers.own.get(def.name) {
-        Some(value) => Some(canonical(def, value)),
-        None => inherited(def, layers),
-    };
+    let value = topic_value(def, layers);
     let source = synonyms.first().map_or(ConfigSource::Default, |synonym| synonym.source);
     Resolved { name: def.name.to_owned(), def, value, source, synonyms }
+}
+
+/// The value of [`resolve_topic`] alone, for where the way to it does not matter.
+pub(super) fn topic_value(def: &ConfigDef, layers: &Layers<'_>) -> Option<String> {
+    match layers.own.get(def.name) {
+        Some(value) => Some(canonical(def, value)),
+        None => inherited(def, layers),
+    }
 }
 
 /// One config of a broker, under its name or the name with a listener's prefix.

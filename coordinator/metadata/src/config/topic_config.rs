@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::def::ConfigType;
-use super::resolve::{Layers, resolve_topic};
+use super::resolve::{Layers, topic_value};
 use super::table;
 use super::value::{ConfigValue, ValueError};
 
@@ -183,7 +183,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn value(&self, name: &'static str) -> Result<ConfigValue, ValueError> {
         let def = table::lookup_topic(name).expect("only names of the table are read");
-        let text = resolve_topic(def, self.layers).value.unwrap_or_default();
+        let text = topic_value(def, self.layers).unwrap_or_default();
         def.parse(&text)
     }
 

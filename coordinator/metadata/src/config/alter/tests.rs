@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::config::TopicConfig;
 
 fn map(pairs: &[(&str, &str)]) -> ConfigMap {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -177,4 +180,41 @@ fn what_is_stored_is_checked_as_a_whole() {
     assert!(validate_topic_configs(&map(&[("retention.ms", "5")])).is_ok());
     assert!(validate_topic_configs(&map(&[("retention.ms", "x")])).is_err());
     assert!(validate_topic_configs(&map(&[("x", "x")])).is_err());
+}
+
+fn any_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        (-3_i64..3).prop_map(|number| number.to_string()),
+        "(delete|compact|zstd|true|false|0:1|\\*|0\\.5|x)(,(delete|compact|1:2))?",
+    ]
+}
+
+proptest! {
+    /// Whatever is asked for, what comes out is either refused or a set that is valid, that resolves,
+    /// and that changes nothing when it is set again.
+    #[test]
+    fn no_alteration_makes_a_set_that_does_not_hold(
+        steps in proptest::collection::vec(
+            (0..table::TOPIC.len(), 0_i8..4, any_value()),
+            1..12,
+        ),
+    ) {
+        let mut own = ConfigMap::new();
+        for (index, op, value) in steps {
+            let name = table::TOPIC[index].name;
+            let op = AlterOp::from_code(op).expect("four operations");
+            let layers = Layers { own: &own, ..Layers::default() };
+            let Ok(next) = alter_topic_configs(&[change(name, op, &value)], &layers) else {
+                continue;
+            };
+            prop_assert_eq!(validate_topic_configs(&next), Ok(()));
+            let resolved = TopicConfig::resolve(&Layers { own: &next, ..Layers::default() });
+            prop_assert!(resolved.is_ok());
+            let again: Vec<(String, Option<String>)> =
+                next.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+            prop_assert_eq!(replace_topic_configs(&again, &layers), Ok(next.clone()));
+            own = next;
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Ottla's own configs, and old names of Kafka's that it still reads.
 
 use super::super::def::{ConfigDef, Validator};
+use super::reason;
 
 /// What brokers and coordinators share.
 pub const OWN: &[ConfigDef] = &[
@@ -12,7 +13,8 @@ pub const OWN: &[ConfigDef] = &[
             "Members of the etcd cluster that holds the cluster's metadata. All nodes of a cluster \
              name the same etcd cluster.",
         ),
-    ConfigDef::list("etcd.offsets.endpoints", "").check(Validator::Endpoints).own().doc(
+    ConfigDef::list("etcd.offsets.endpoints", "").check(Validator::Endpoints).own()
+        .no_effect(reason::GROUPS).doc(
         "Members of a second etcd cluster for the state of groups and transactions; empty keeps \
              it in the first.",
     ),
