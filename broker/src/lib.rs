@@ -1,6 +1,7 @@
 //! The broker: listeners, handlers, log workers and the relay to the coordinator.
 
 pub mod auto_create;
+pub mod claim;
 pub mod clock;
 pub mod config;
 pub mod data;
@@ -9,6 +10,7 @@ pub mod fetch_session;
 pub mod handlers;
 pub mod identity;
 pub mod listener;
+pub mod machine;
 pub mod metrics;
 pub mod partition;
 pub mod pool;

@@ -7,7 +7,6 @@ use ottla_metadata::image::ImageReader;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::{ErrorCode, Uuid};
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
@@ -23,7 +22,7 @@ pub struct BrokerState {
 }
 
 /// What the coordinator thinks of the broker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// Heartbeats that were answered, so that a waiter can tell a new answer from an old one.
     pub answers: u64,
@@ -44,6 +43,16 @@ pub struct Heartbeat {
     standing: watch::Sender<Standing>,
 }
 
+impl Default for Standing {
+    /// Before the first answer: not known, so not let in.
+    fn default() -> Self {
+        Self { answers: 0, is_fenced: true, may_shut_down: false }
+    }
+}
+
+/// Time from one heartbeat to the next while the broker waits for the coordinator to decide something.
+const WAITING_INTERVAL: Duration = Duration::from_millis(100);
+
 impl Heartbeat {
     /// Reports `state` every `interval` (`broker.heartbeat.interval.ms`), and at once when it changes.
     pub fn new(
@@ -58,23 +67,28 @@ impl Heartbeat {
 
     /// Sends heartbeats until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
+                () = self.beat() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.pause()) => {}
                 changed = self.state.changed() => {
                     if changed.is_err() {
                         return;
                     }
                 }
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.beat() => {}
-            }
         }
+    }
+
+    /// Who waits to be let in, or to be let go, asks more often.
+    fn pause(&self) -> Duration {
+        let standing = *self.standing.borrow();
+        let is_waiting = standing.is_fenced || self.state.borrow().wants_shutdown;
+        if is_waiting { self.interval.min(WAITING_INTERVAL) } else { self.interval }
     }
 
     async fn beat(&mut self) {

@@ -6,6 +6,7 @@
 //! Nothing is sent twice: whether a request that got no answer was carried out is for its client to find out.
 
 mod bounds;
+mod client_link;
 mod connector;
 mod heartbeat;
 mod link;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub use bounds::{Bounds, CallClass};
+pub use client_link::StreamTransport;
 pub use connector::{Connector, NodeIdentity};
 pub use heartbeat::{BrokerState, Heartbeat, Standing};
 pub use link::{CoordinatorLink, CoordinatorTransport, LinkError, LinkFuture};

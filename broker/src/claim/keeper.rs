@@ -1,0 +1,94 @@
+//! Keeps a claim alive.
+
+use std::time::Duration;
+
+use ottla_metadata::model::PreviousLife;
+use ottla_metadata::store::StoreError;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::memory::Memory;
+use super::{ClaimError, Claimant, Claimed};
+
+/// The task that renews the claim, and claims anew when the store has let it end.
+#[derive(Debug)]
+pub struct Keeper {
+    claimant: Claimant,
+    claimed: Claimed,
+    memory: Memory,
+    /// The broker epoch, for whoever needs to know when it changes.
+    epochs: watch::Sender<i64>,
+}
+
+impl Keeper {
+    /// Keeps `claimed`; each new epoch is told through `epochs`.
+    pub fn new(
+        claimant: Claimant,
+        claimed: Claimed,
+        memory: Memory,
+        epochs: watch::Sender<i64>,
+    ) -> Self {
+        memory.remember_lease(claimed.lease);
+        epochs.send_replace(claimed.broker_epoch);
+        Self { claimant, claimed, memory, epochs }
+    }
+
+    /// Renews until `stop`, then gives the claim up. Fails if the broker cannot claim its id any more: then
+    /// the process must end, as another one is this broker now.
+    ///
+    /// While the store is away nothing is given up: nobody can have decided anything meanwhile, and what
+    /// a broker does that was fenced without its knowledge is refused by epochs, not by clocks.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), ClaimError> {
+        let mut pause = self.claimed.ttl / 3;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let answer = tokio::select! {
+                () = stop.cancelled() => break,
+                answer = self.claimant.store.lease_keep_alive(self.claimed.lease) => answer,
+            };
+            pause = match answer {
+                Ok(_) => self.claimed.ttl / 3,
+                Err(StoreError::LeaseNotFound(_)) => {
+                    tracing::warn!("the claim of this broker has lapsed; claiming anew");
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        claimed = self.claim_again() => claimed?,
+                    }
+                    self.claimed.ttl / 3
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot renew this broker's claim, trying again");
+                    (self.claimed.ttl / 10).max(RETRY_MIN)
+                }
+            };
+        }
+        self.give_up().await;
+        Ok(())
+    }
+
+    async fn claim_again(&mut self) -> Result<(), ClaimError> {
+        // Nothing was lost: it is still the same process on the same disks.
+        let broker_epoch = self.claimed.broker_epoch;
+        self.claimant.claim.previous = PreviousLife::ProcessCrash { broker_epoch };
+        self.claimed = self.claimant.claim(None).await?;
+        self.memory.remember_lease(self.claimed.lease);
+        self.epochs.send_replace(self.claimed.broker_epoch);
+        tracing::info!(broker_epoch = self.claimed.broker_epoch, "claimed anew");
+        Ok(())
+    }
+
+    async fn give_up(&self) {
+        match self.claimant.store.lease_revoke(self.claimed.lease).await {
+            Ok(()) => self.memory.forget_lease(),
+            Err(error) => {
+                tracing::warn!(%error, "cannot give the claim up; it ends with its lease");
+            }
+        }
+    }
+}
+
+/// Least pause between two attempts to renew.
+const RETRY_MIN: Duration = Duration::from_millis(100);

@@ -1,0 +1,125 @@
+//! Claims on the embedded store.
+
+use std::collections::BTreeMap;
+
+use ottla_metadata::model::{PreviousLife, Rest};
+use ottla_metadata::store::embedded::{EmbeddedStore, Fault};
+use ottla_protocol::Uuid;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+const TTL: Duration = Duration::from_secs(1);
+
+fn claimant(store: &EmbeddedStore, incarnation: u8, dirs: &[u8]) -> Claimant {
+    let claim = BrokerClaim {
+        listeners: Vec::new(),
+        inter_broker_listener: "PLAINTEXT".into(),
+        rack: None,
+        log_dirs: dirs.iter().map(|dir| Uuid::from_bytes([*dir; 16])).collect(),
+        boot_id: "b".into(),
+        incarnation_id: Uuid::from_bytes([incarnation; 16]),
+        version: "0".into(),
+        previous: PreviousLife::None,
+        features: BTreeMap::new(),
+        http: None,
+        rest: Rest::new(),
+    };
+    Claimant {
+        store: Arc::new(store.clone()),
+        keys: KeySpace::default(),
+        broker_id: BrokerId(1),
+        session_timeout: TTL,
+        claim,
+    }
+}
+
+async fn current(store: &EmbeddedStore) -> Option<(i64, BrokerClaim)> {
+    let key = KeySpace::default().format(&Key::BrokerClaim(1));
+    let held = read_key(store, &key).await.unwrap()?;
+    Some((held.create_revision, model::decode(&key, &held.value).unwrap()))
+}
+
+#[tokio::test]
+async fn epoch_is_the_revision_that_created_the_claim() {
+    let store = EmbeddedStore::in_memory(1);
+    let claimed = claimant(&store, 1, &[1]).claim(None).await.unwrap();
+    assert_eq!(current(&store).await.unwrap().0, claimed.broker_epoch);
+}
+
+#[tokio::test]
+async fn former_life_is_taken_over_at_once() {
+    let store = EmbeddedStore::in_memory(1);
+    let before = claimant(&store, 1, &[1, 2]).claim(None).await.unwrap();
+    // Its directories, which only a dead process can have let go.
+    let after = claimant(&store, 2, &[2, 3]).claim(None).await.unwrap();
+    assert!(before.broker_epoch < after.broker_epoch);
+    // Its lease.
+    let again = claimant(&store, 3, &[9]).claim(Some(after.lease)).await.unwrap();
+    assert_eq!(current(&store).await.unwrap().0, again.broker_epoch);
+}
+
+#[tokio::test]
+async fn id_of_a_living_broker_is_refused_and_of_a_dead_one_is_not() {
+    let store = EmbeddedStore::in_memory(1);
+    let first = claimant(&store, 1, &[1]);
+    let claimed = first.claim(None).await.unwrap();
+    // Nobody renews: it lapses, and the second takes the id.
+    let second = claimant(&store, 2, &[2]).claim(None).await.unwrap();
+    assert!(claimed.broker_epoch < second.broker_epoch);
+
+    let dir = tempfile::tempdir().unwrap();
+    let (epochs, _) = watch::channel(-1);
+    let stop = CancellationToken::new();
+    let keeper = Keeper::new(claimant(&store, 2, &[2]), second, Memory::new(dir.path()), epochs);
+    let kept = tokio::spawn(keeper.run(stop.clone()));
+    let error = claimant(&store, 3, &[3]).claim(None).await.unwrap_err();
+    assert!(matches!(error, ClaimError::InUse { id: BrokerId(1), .. }), "{error}");
+    assert!(Memory::new(dir.path()).lease().is_some());
+    stop.cancel();
+    kept.await.unwrap().unwrap();
+    assert!(current(&store).await.is_none(), "an orderly end gives the claim up");
+    assert!(Memory::new(dir.path()).lease().is_none());
+}
+
+#[tokio::test]
+async fn lapsed_claim_is_made_anew_with_a_new_epoch() {
+    let store = EmbeddedStore::in_memory(1);
+    let claimant = claimant(&store, 1, &[1]);
+    let claimed = claimant.claim(None).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (epochs, mut told) = watch::channel(-1);
+    let keeper = Keeper::new(claimant, claimed, Memory::new(dir.path()), epochs);
+    let kept = tokio::spawn(keeper.run(CancellationToken::new()));
+    store.lease_revoke(claimed.lease).await.unwrap();
+    let epoch = *told.wait_for(|epoch| claimed.broker_epoch < *epoch).await.unwrap();
+    let (held, claim) = current(&store).await.unwrap();
+    assert_eq!(held, epoch);
+    // The same process on the same disks: the cluster is told that nothing was lost.
+    let broker_epoch = claimed.broker_epoch;
+    assert_eq!(claim.previous, PreviousLife::ProcessCrash { broker_epoch });
+    kept.abort();
+}
+
+#[tokio::test]
+async fn store_without_an_answer_is_asked_again_and_one_claim_is_made() {
+    for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
+        let store = EmbeddedStore::in_memory(1);
+        store.inject(fault);
+        let claimed = claimant(&store, 1, &[1]).claim(None).await.unwrap();
+        assert_eq!(current(&store).await.unwrap().0, claimed.broker_epoch);
+    }
+}
+
+#[test]
+fn newest_state_of_the_store_is_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let memory = Memory::new(dir.path());
+    assert_eq!(memory.highest_seen().unwrap(), HighestSeen::default());
+    let seen = HighestSeen { store_id: 7, revision: 8, term: 9 };
+    memory.keep_highest_seen(seen).unwrap();
+    assert_eq!(memory.highest_seen().unwrap(), seen);
+    std::fs::write(dir.path().join(memory::SEEN), b"{").unwrap();
+    assert!(memory.highest_seen().unwrap_err().to_string().contains("highest-seen.json"));
+}

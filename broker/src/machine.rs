@@ -1,0 +1,48 @@
+//! What the broker asks of the machine it runs on.
+
+use std::fs;
+
+/// The id that the kernel drew when the machine started: the same as in a former life means that the
+/// page cache lived on. Where there is none, a random one, so that nothing is taken for granted.
+pub fn boot_id() -> String {
+    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        _ => format!("unknown-{:032x}", rand::random::<u128>()),
+    }
+}
+
+/// Bytes of memory that this process may use: the machine's, or the limit of its control group.
+pub fn memory_bytes() -> u64 {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of(&text));
+    let machine = machine.unwrap_or(FALLBACK_MEMORY);
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limit = limits.iter().filter_map(|path| fs::read_to_string(path).ok());
+    let limit = limit.filter_map(|text| text.trim().parse::<u64>().ok()).min();
+    limit.map_or(machine, |limit| limit.min(machine))
+}
+
+/// Where the system does not tell.
+const FALLBACK_MEMORY: u64 = 2 << 30;
+
+fn total_of(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_as_the_kernel_writes_it() {
+        assert_eq!(total_of("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
+        assert_eq!(total_of("MemFree: 1 kB\n"), None);
+        assert!(1 << 20 < memory_bytes());
+    }
+
+    #[test]
+    fn boot_id_stays_the_same() {
+        assert_eq!(boot_id(), boot_id());
+    }
+}
