@@ -1,13 +1,16 @@
 //! The broker: listeners, handlers, log workers and the relay to the coordinator.
 
 pub mod auto_create;
+pub mod broker;
 pub mod claim;
 pub mod clock;
 pub mod config;
 pub mod data;
 pub mod data_path;
 pub mod fetch_session;
+mod figures;
 pub mod handlers;
+pub mod http;
 pub mod identity;
 pub mod listener;
 pub mod machine;
@@ -17,6 +20,7 @@ pub mod pool;
 pub mod producer_ids;
 pub mod read_log;
 pub mod relay;
+mod seen;
 pub mod services;
 pub mod worker;
 

@@ -1,6 +1,9 @@
 //! What the broker asks of the machine it runs on.
 
 use std::fs;
+use std::io;
+
+use tokio::sync::oneshot;
 
 /// The id that the kernel drew when the machine started: the same as in a former life means that the
 /// page cache lived on. Where there is none, a random one, so that nothing is taken for granted.
@@ -19,6 +22,21 @@ pub fn memory_bytes() -> u64 {
     let limit = limits.iter().filter_map(|path| fs::read_to_string(path).ok());
     let limit = limit.filter_map(|text| text.trim().parse::<u64>().ok()).min();
     limit.map_or(machine, |limit| limit.min(machine))
+}
+
+/// Runs something that waits for the disk on a thread of its own. For the start, the end, and what
+/// happens every few seconds at most; never for a request.
+pub async fn on_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (done, result) = oneshot::channel();
+    let run = move || {
+        // Whoever waited may be gone.
+        let _ = done.send(work());
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
+    result.await.map_err(|_| io::Error::other(format!("the thread {name} panicked")))
 }
 
 /// Where the system does not tell.

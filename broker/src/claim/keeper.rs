@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use ottla_metadata::image::ImageReader;
 use ottla_metadata::model::PreviousLife;
 use ottla_metadata::store::StoreError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::memory::Memory;
+use super::former_lease::FormerLease;
 use super::{ClaimError, Claimant, Claimed};
 
 /// The task that renews the claim, and claims anew when the store has let it end.
@@ -15,7 +16,10 @@ use super::{ClaimError, Claimant, Claimed};
 pub struct Keeper {
     claimant: Claimant,
     claimed: Claimed,
-    memory: Memory,
+    lease: FormerLease,
+    image: ImageReader,
+    /// Epochs that this process had since the controller last took note of one.
+    held: Vec<i64>,
     /// The broker epoch, for whoever needs to know when it changes.
     epochs: watch::Sender<i64>,
 }
@@ -25,12 +29,13 @@ impl Keeper {
     pub fn new(
         claimant: Claimant,
         claimed: Claimed,
-        memory: Memory,
+        lease: FormerLease,
+        image: ImageReader,
         epochs: watch::Sender<i64>,
     ) -> Self {
-        memory.remember_lease(claimed.lease);
+        lease.remember(claimed.lease);
         epochs.send_replace(claimed.broker_epoch);
-        Self { claimant, claimed, memory, epochs }
+        Self { claimant, claimed, lease, image, held: vec![claimed.broker_epoch], epochs }
     }
 
     /// Renews until `stop`, then gives the claim up. Fails if the broker cannot claim its id any more: then
@@ -70,11 +75,19 @@ impl Keeper {
     }
 
     async fn claim_again(&mut self) -> Result<(), ClaimError> {
-        // Nothing was lost: it is still the same process on the same disks.
-        let broker_epoch = self.claimed.broker_epoch;
-        self.claimant.claim.previous = PreviousLife::ProcessCrash { broker_epoch };
+        // Nothing was lost: it is still the same process on the same disks. What the controller knows
+        // may be an earlier epoch of it.
+        let image = self.image.load();
+        let known = image.broker(self.claimant.broker_id.0).map(|record| record.broker_epoch);
+        if let Some(known) = known.filter(|known| self.held.contains(known)) {
+            self.held.retain(|held| known <= *held);
+        }
+        if let Some(broker_epoch) = self.held.first().copied() {
+            self.claimant.claim.previous = PreviousLife::ProcessCrash { broker_epoch };
+        }
         self.claimed = self.claimant.claim(None).await?;
-        self.memory.remember_lease(self.claimed.lease);
+        self.held.push(self.claimed.broker_epoch);
+        self.lease.remember(self.claimed.lease);
         self.epochs.send_replace(self.claimed.broker_epoch);
         tracing::info!(broker_epoch = self.claimed.broker_epoch, "claimed anew");
         Ok(())
@@ -82,7 +95,7 @@ impl Keeper {
 
     async fn give_up(&self) {
         match self.claimant.store.lease_revoke(self.claimed.lease).await {
-            Ok(()) => self.memory.forget_lease(),
+            Ok(()) => self.lease.forget(),
             Err(error) => {
                 tracing::warn!(%error, "cannot give the claim up; it ends with its lease");
             }

@@ -11,8 +11,8 @@
 //! A claim only says that somebody lives. Whether that broker may lead is the controller's word, and no
 //! safety rests on the lease.
 
+mod former_lease;
 mod keeper;
-mod memory;
 
 #[cfg(test)]
 mod tests;
@@ -24,13 +24,13 @@ use std::time::Duration;
 use ottla_metadata::keys::{Key, KeySpace};
 use ottla_metadata::model::{self, BrokerClaim};
 use ottla_metadata::store::{
-    Compare, GuardedWrite, KeyRange, KeyValue, LeaseId, MetaStore, Outcome, RetryPolicy, StoreError,
-    commit_until_known, read_key,
+    Compare, GuardedWrite, KeyRange, KeyValue, LeaseId, MetaStore, Outcome, RetryPolicy,
+    StoreError, commit_until_known, read_key,
 };
 use ottla_protocol::types::BrokerId;
 
+pub use former_lease::FormerLease;
 pub use keeper::Keeper;
-pub use memory::{HighestSeen, Memory, MemoryError};
 
 /// What is needed to claim a broker id.
 #[derive(Debug, Clone)]
@@ -99,7 +99,8 @@ impl Claimant {
         let key = self.keys.format(&Key::BrokerClaim(self.broker_id.0));
         let mut waited = Duration::ZERO;
         loop {
-            let holder = self.patiently("reading the claim", || read_key(&*self.store, &key)).await?;
+            let holder =
+                self.patiently("reading the claim", || read_key(&*self.store, &key)).await?;
             let Some(holder) = holder else {
                 if let Some(claimed) = self.write(&key).await? {
                     return Ok(claimed);
@@ -116,7 +117,8 @@ impl Claimant {
             }
             if waited.is_zero() {
                 tracing::warn!(
-                    id = self.broker_id.0, holder = address(&theirs),
+                    id = self.broker_id.0,
+                    holder = address(&theirs),
                     "this broker id is claimed by another process; waiting whether that claim lapses"
                 );
             }
@@ -171,7 +173,11 @@ impl Claimant {
     }
 
     /// Repeats a call that is safe to repeat for as long as the store is away, and says so.
-    async fn patiently<T, F>(&self, doing: &str, mut call: impl FnMut() -> F) -> Result<T, StoreError>
+    async fn patiently<T, F>(
+        &self,
+        doing: &str,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ottla_metadata::image::{Image, ImageReader};
 use ottla_metadata::model::{PreviousLife, Rest};
 use ottla_metadata::store::embedded::{EmbeddedStore, Fault};
 use ottla_protocol::Uuid;
@@ -33,6 +34,10 @@ fn claimant(store: &EmbeddedStore, incarnation: u8, dirs: &[u8]) -> Claimant {
         session_timeout: TTL,
         claim,
     }
+}
+
+fn no_image() -> ImageReader {
+    ImageReader::fixed(Image::default())
 }
 
 async fn current(store: &EmbeddedStore) -> Option<(i64, BrokerClaim)> {
@@ -72,15 +77,16 @@ async fn id_of_a_living_broker_is_refused_and_of_a_dead_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let (epochs, _) = watch::channel(-1);
     let stop = CancellationToken::new();
-    let keeper = Keeper::new(claimant(&store, 2, &[2]), second, Memory::new(dir.path()), epochs);
+    let lease = FormerLease::in_dir(dir.path());
+    let keeper = Keeper::new(claimant(&store, 2, &[2]), second, lease.clone(), no_image(), epochs);
     let kept = tokio::spawn(keeper.run(stop.clone()));
     let error = claimant(&store, 3, &[3]).claim(None).await.unwrap_err();
     assert!(matches!(error, ClaimError::InUse { id: BrokerId(1), .. }), "{error}");
-    assert!(Memory::new(dir.path()).lease().is_some());
+    assert_eq!(lease.read(), Some(second.lease));
     stop.cancel();
     kept.await.unwrap().unwrap();
     assert!(current(&store).await.is_none(), "an orderly end gives the claim up");
-    assert!(Memory::new(dir.path()).lease().is_none());
+    assert_eq!(lease.read(), None);
 }
 
 #[tokio::test]
@@ -90,7 +96,8 @@ async fn lapsed_claim_is_made_anew_with_a_new_epoch() {
     let claimed = claimant.claim(None).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (epochs, mut told) = watch::channel(-1);
-    let keeper = Keeper::new(claimant, claimed, Memory::new(dir.path()), epochs);
+    let lease = FormerLease::in_dir(dir.path());
+    let keeper = Keeper::new(claimant, claimed, lease, no_image(), epochs);
     let kept = tokio::spawn(keeper.run(CancellationToken::new()));
     store.lease_revoke(claimed.lease).await.unwrap();
     let epoch = *told.wait_for(|epoch| claimed.broker_epoch < *epoch).await.unwrap();
@@ -110,16 +117,4 @@ async fn store_without_an_answer_is_asked_again_and_one_claim_is_made() {
         let claimed = claimant(&store, 1, &[1]).claim(None).await.unwrap();
         assert_eq!(current(&store).await.unwrap().0, claimed.broker_epoch);
     }
-}
-
-#[test]
-fn newest_state_of_the_store_is_remembered() {
-    let dir = tempfile::tempdir().unwrap();
-    let memory = Memory::new(dir.path());
-    assert_eq!(memory.highest_seen().unwrap(), HighestSeen::default());
-    let seen = HighestSeen { store_id: 7, revision: 8, term: 9 };
-    memory.keep_highest_seen(seen).unwrap();
-    assert_eq!(memory.highest_seen().unwrap(), seen);
-    std::fs::write(dir.path().join(memory::SEEN), b"{").unwrap();
-    assert!(memory.highest_seen().unwrap_err().to_string().contains("highest-seen.json"));
 }

@@ -4,6 +4,7 @@
 //! wrong in a file. Here they become the types that the broker's parts take.
 
 mod listeners;
+mod store;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -17,6 +18,7 @@ use ottla_metadata::config::{
 use ottla_protocol::types::BrokerId;
 
 pub use listeners::ListenerConfig;
+pub use store::etcd;
 
 use crate::listener::Limits;
 
@@ -70,7 +72,7 @@ pub struct NetworkConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: {source}; give the path of a server.properties with --config", path.display())]
+    #[error("{} cannot be read: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

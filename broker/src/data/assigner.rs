@@ -53,6 +53,8 @@ pub(super) struct Assigner<I: LogIo> {
     /// The image that `local` corresponds to.
     applied: Arc<Image>,
     broker_epoch: i64,
+    /// The epoch that the directories know.
+    noted_epoch: i64,
     disk: Pool,
 }
 
@@ -97,6 +99,7 @@ impl<I: LogIo> Assigner<I> {
             local: BTreeMap::new(),
             applied: Arc::default(),
             broker_epoch: -1,
+            noted_epoch: -1,
             disk: Pool::new("log-open", OPENINGS),
         };
         for (partition, (dir, log)) in by_name {
@@ -160,6 +163,7 @@ impl<I: LogIo> Assigner<I> {
             changed.extend(self.local.keys().copied());
         }
         self.applied = Arc::clone(&image);
+        self.note_epoch(&image).await;
         self.close_what_went(&image, &changed).await;
         self.configure(&image, &diff).await;
         let is_missing = self.assign(&image, &changed).await;
@@ -167,6 +171,24 @@ impl<I: LogIo> Assigner<I> {
             self.set_strays_aside(&image).await;
         }
         is_missing
+    }
+
+    /// Writes the broker epoch down once the controller has judged the life before it: from then on, the
+    /// next start has to report how this one ended.
+    async fn note_epoch(&mut self, image: &Image) {
+        let epoch = self.broker_epoch;
+        let known = image.broker(self.path.broker.0).map(|record| record.broker_epoch);
+        if known != Some(epoch) || self.noted_epoch == epoch {
+            return;
+        }
+        let dirs: Vec<_> = self.dirs.iter().map(|dir| Arc::clone(&dir.dir)).collect();
+        let note = move || dirs.iter().try_for_each(|dir| dir.set_broker_epoch(epoch));
+        match self.disk.run(note).await {
+            Ok(Ok(())) => self.noted_epoch = epoch,
+            // The directory is offline now, which its workers will tell.
+            Ok(Err(error)) => tracing::error!(%error, "the broker epoch cannot be noted"),
+            Err(error) => tracing::error!(%error, "the broker epoch cannot be noted"),
+        }
     }
 
     /// Tries again to make what is missing.

@@ -84,13 +84,15 @@ impl ClientLink {
             return Err(LinkError::NotSent("the connection is closed".to_owned()));
         }
         let version = <R as Message>::MAX_VERSION;
-        self.connection.call_within(version, &request, deadline).await.map_err(|error| match error {
-            CallError::TimedOut(_) => LinkError::TimedOut,
-            CallError::Closed(reason) => LinkError::Lost(reason.to_string()),
-            CallError::Encode(_) | CallError::FrameTooShort | CallError::Decode(_) => {
-                LinkError::Malformed(error.to_string())
-            }
-        })
+        self.connection.call_within(version, &request, deadline).await.map_err(
+            |error| match error {
+                CallError::TimedOut(_) => LinkError::TimedOut,
+                CallError::Closed(reason) => LinkError::Lost(reason.to_string()),
+                CallError::Encode(_) | CallError::FrameTooShort | CallError::Decode(_) => {
+                    LinkError::Malformed(error.to_string())
+                }
+            },
+        )
     }
 }
 
@@ -138,8 +140,7 @@ impl CoordinatorLink for ClientLink {
 /// Tells the coordinator that nobody waits for a call any more.
 fn cancel_frame() -> CancelFrame {
     Arc::new(|call, own| {
-        let request =
-            CancelRelayRequest { correlation_id: call, ..CancelRelayRequest::default() };
+        let request = CancelRelayRequest { correlation_id: call, ..CancelRelayRequest::default() };
         frame::encode_request(own, None, 0, &request).ok()
     })
 }

@@ -1,0 +1,89 @@
+//! Figures that are not counted but looked up when Prometheus asks: sizes of logs, what this broker leads,
+//! what lacks replicas.
+
+use std::sync::{Arc, Weak};
+
+use ottla_metadata::image::Image;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+
+use crate::metrics::{Metrics, PartitionLabel};
+use crate::services::Services;
+
+/// Looks things up; holds the services weakly, since they hold the metrics.
+#[derive(Debug)]
+struct Figures {
+    services: Weak<Services>,
+}
+
+/// How many partitions of each kind this broker has.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    replicas: i64,
+    leads: i64,
+    under_replicated: i64,
+    under_min_in_sync: i64,
+}
+
+/// Adds these figures to the broker's metrics.
+pub(crate) fn register(services: &Arc<Services>) {
+    let figures = Box::new(Figures { services: Arc::downgrade(services) });
+    let metrics: &Metrics = &services.metrics;
+    metrics.register(|registry| registry.register_collector(figures));
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(services) = self.services.upgrade() else { return Ok(()) };
+        let counts = counts(&services.image.load(), services.identity.broker_id.0);
+        let prefix = "kafka_server_replicamanager";
+        for (name, help, count) in [
+            ("partitioncount", "Replicas on this broker", counts.replicas),
+            ("leadercount", "Partitions that this broker leads", counts.leads),
+            (
+                "underreplicatedpartitions",
+                "Led partitions with replicas out of sync",
+                counts.under_replicated,
+            ),
+            (
+                "underminisrpartitioncount",
+                "Led partitions with fewer replicas in sync than min.insync.replicas",
+                counts.under_min_in_sync,
+            ),
+        ] {
+            let gauge = ConstGauge::new(count);
+            let name = format!("{prefix}_{name}");
+            let metric = encoder.encode_descriptor(&name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        let sizes = Family::<PartitionLabel, Gauge>::default();
+        for handle in services.data.partitions.all() {
+            let view = handle.view();
+            let label = PartitionLabel { topic: handle.topic.to_string(), partition: handle.index };
+            sizes.get_or_create(&label).set(i64::try_from(view.log.size()).unwrap_or(i64::MAX));
+        }
+        let help = "Bytes of a partition's log on this broker";
+        let metric =
+            encoder.encode_descriptor("kafka_log_log_size", help, None, sizes.metric_type())?;
+        sizes.encode(metric)
+    }
+}
+
+fn counts(image: &Image, broker: i32) -> Counts {
+    let mut counts = Counts::default();
+    for (topic, _, partition) in image.partitions() {
+        counts.replicas += i64::from(partition.replicas.contains(&broker));
+        if partition.leader != broker {
+            continue;
+        }
+        counts.leads += 1;
+        counts.under_replicated += i64::from(partition.isr.len() < partition.replicas.len());
+        let min = image.topic_by_id(topic).and_then(|topic| {
+            topic.configs.get("min.insync.replicas").and_then(|min| min.parse::<usize>().ok())
+        });
+        counts.under_min_in_sync += i64::from(partition.isr.len() < min.unwrap_or(1));
+    }
+    counts
+}
