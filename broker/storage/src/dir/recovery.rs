@@ -136,6 +136,8 @@ impl<I: LogIo> LogDir<I> {
         let mut out = Vec::new();
         for entry in self.state.io.list(&self.state.path)? {
             match (partition_of(&entry), LogDirEntry::parse(&entry.name)) {
+                // The metadata log of Kafka's own controllers is none of ours.
+                (Some(partition), _) if &*partition.topic == KAFKA_METADATA_TOPIC => {}
                 (Some(partition), _) => out.push(partition),
                 (None, LogDirEntry::Future) => {
                     warn!(
@@ -149,6 +151,8 @@ impl<I: LogIo> LogDir<I> {
         Ok(out)
     }
 }
+
+const KAFKA_METADATA_TOPIC: &str = "__cluster_metadata";
 
 fn note(partition: &TopicPartition, report: &LoadReport) {
     if report.truncated_bytes != 0 || report.rebuilt_indexes != 0 {
