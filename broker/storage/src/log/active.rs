@@ -105,7 +105,8 @@ impl<I: LogIo> Active<I> {
         let entries = |len: usize| config.segment_index_bytes / len as u32;
         config.segment_bytes_max() < self.size + bytes
             || entries(OffsetEntry::LEN) <= self.offset_entries
-            || entries(TimeEntry::LEN) <= self.time_entries
+            // One more is added when the segment is sealed.
+            || entries(TimeEntry::LEN) <= self.time_entries + 1
             || !self.can_hold(last_offset)
     }
 

@@ -17,6 +17,7 @@ mod producers;
 mod roll;
 mod truncate;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -182,8 +183,12 @@ impl<I: LogIo> Log<I> {
 
     fn write_epochs(&self) -> Result<(), StorageError> {
         let path = self.path.join(LEADER_EPOCH_CHECKPOINT);
-        let entries = self.epochs.entries();
-        self.dir.try_io("write", &path, || checkpoint::write_epochs(&self.dir.io, &path, entries))
+        self.dir.try_io("write", &path, || self.write_epochs_file())
+    }
+
+    fn write_epochs_file(&self) -> io::Result<()> {
+        let path = self.path.join(LEADER_EPOCH_CHECKPOINT);
+        checkpoint::write_epochs(&self.dir.io, &path, self.epochs.entries())
     }
 
     fn sync_folder(&self) -> Result<(), StorageError> {

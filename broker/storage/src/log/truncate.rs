@@ -16,7 +16,7 @@ use super::active::Active;
 use super::load::{Check, Trust, scan_segment};
 use crate::error::{LoadError, ReadError, StorageError};
 use crate::file_cache::ReadMode;
-use crate::io::{LogFile, LogIo};
+use crate::io::{LogFile, LogIo, is_out_of_space};
 use crate::paths::{SegmentFileKind, segment_file};
 use crate::segment::{SegmentFiles, SegmentRef};
 use crate::view::first_batch_at;
@@ -92,22 +92,23 @@ impl<I: LogIo> Log<I> {
             self.log_start = offset;
             self.dir.log_starts.set(&self.partition, offset);
             if Arc::make_mut(&mut self.epochs).truncate_start(offset) {
-                self.write_epochs()?;
+                // Old entries do no harm: on a full disk, deleting goes on without it.
+                self.if_there_is_room(|log| log.write_epochs_file())?;
             }
         }
         Ok(self.log_start)
     }
 
     /// Removes sealed segments that end at or before the log's start, oldest first, at most `count`; how many were removed.
-    /// The start is on disk before the first one goes, so that no crash brings back a log with a hole.
+    /// The start is on disk before the first one goes, so that no crash brings back a log with a hole; on a full disk they go
+    /// one by one instead.
     pub fn remove_deleted_segments(&mut self, count: usize) -> Result<usize, StorageError> {
         let dead = self.sealed.iter().take(count).take_while(|s| s.end <= self.log_start).count();
         if dead == 0 {
             return Ok(0);
         }
-        let path = self.dir.path.to_path_buf();
-        self.dir.try_io("write", &path, || {
-            self.dir.log_starts.raise(&self.dir.io, &self.partition, self.log_start)
+        let is_recorded = self.if_there_is_room(|log| {
+            log.dir.log_starts.raise(&log.dir.io, &log.partition, log.log_start)
         })?;
         let sealed = Arc::clone(&self.sealed);
         self.sealed = sealed[dead..].iter().cloned().collect();
@@ -119,9 +120,25 @@ impl<I: LogIo> Log<I> {
             let (gone, kept) = snapshots.into_iter().partition(|&at| at < segment.end);
             self.snapshots = kept;
             self.remove_snapshots(gone)?;
+            if !is_recorded {
+                self.sync_folder()?;
+            }
         }
         self.sync_folder()?;
         Ok(dead)
+    }
+
+    /// Writes something that can be done without while the disk is full; whether it was written.
+    fn if_there_is_room(
+        &self,
+        write: impl FnOnce(&Self) -> std::io::Result<()>,
+    ) -> Result<bool, StorageError> {
+        self.dir.check()?;
+        match write(self) {
+            Ok(()) => Ok(true),
+            Err(error) if is_out_of_space(&error) => Ok(false),
+            Err(error) => Err(self.dir.fail("write", &self.path, &error)),
+        }
     }
 
     fn lower_log_start(&mut self) -> Result<(), StorageError> {
