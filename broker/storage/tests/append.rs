@@ -1,4 +1,5 @@
 //! Appending and reading: what producers, followers and consumers rely on.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

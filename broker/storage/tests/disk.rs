@@ -1,4 +1,5 @@
 //! A disk that is full, fails, is locked, or holds garbage.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

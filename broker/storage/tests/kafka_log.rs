@@ -1,4 +1,5 @@
 //! Logs that Apache Kafka wrote, opened, read record for record and continued.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

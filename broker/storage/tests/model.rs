@@ -1,4 +1,5 @@
 //! A log against a model of it: whatever is appended, read, cut, rolled, synced, closed and opened again, in any order.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
