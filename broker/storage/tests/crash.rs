@@ -369,6 +369,11 @@ fn a_machine_crash_is_reported_until_the_cluster_was_told() {
     io.process_crash();
     assert_eq!(previous("b"), PreviousLife::MachineCrash { broker_epoch: None });
     io.process_crash();
+    // Not even an orderly end hides it.
+    let (dir, recovered) = open(&io, Path::new(DIR), "b", &config).unwrap();
+    dir.close(recovered.logs, -1).unwrap();
+    drop(dir);
+    assert_eq!(previous("b"), PreviousLife::MachineCrash { broker_epoch: None });
     let (dir, _) = open(&io, Path::new(DIR), "b", &config).unwrap();
     dir.set_broker_epoch(77).unwrap();
     io.process_crash();

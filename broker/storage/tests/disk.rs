@@ -343,3 +343,55 @@ fn many_logs_are_recovered_at_once_and_a_bad_one_alone_stays_offline() {
     assert_eq!(seen, (1..=50).collect::<Vec<_>>());
     assert!(recovered.logs.iter().all(|log| log.log_end() == Offset(1)));
 }
+
+#[test]
+fn what_was_known_of_a_deleted_partition_is_not_believed_of_its_successor() {
+    for seed in 0..60 {
+        let io = SimIo::new(seed);
+        let config = small_config();
+        let (dir, mut log) = open_log(&io, Path::new(DIR), "a", &config);
+        for _ in 0..30 {
+            log.append_as_leader(&[batch(&[&[1; 60]], 1)], EPOCH, now_ms(0)).unwrap();
+        }
+        checkpoint(&mut log).unwrap();
+        log.advance_log_start(Offset(20)).unwrap();
+        dir.write_checkpoints().unwrap();
+        dir.set_aside(log, Uuid::from_bytes([2; 16]), Aside::Deleted).unwrap();
+        let mut log = dir.create_log(&partition(), TOPIC_ID, Arc::clone(&config)).unwrap();
+        for _ in 0..30 {
+            log.append_as_leader(&[batch(&[&[2; 60]], 1)], EPOCH, now_ms(0)).unwrap();
+        }
+        drop((dir, log));
+        io.power_cut();
+        let (_dir, log) = open_log(&io, Path::new(DIR), "b", &config);
+        assert_eq!(log.log_start(), Offset(0), "seed {seed}");
+        for batch in read_all(&log.view(), 500) {
+            assert_eq!(records(&[batch])[0].2, [2; 60], "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_start_beyond_what_survived_does_not_hide_later_records() {
+    for seed in 0..20 {
+        let io = SimIo::new(seed);
+        let config = small_config();
+        let (dir, mut log) = open_log(&io, Path::new(DIR), "a", &config);
+        for _ in 0..30 {
+            log.append_as_leader(&[batch(&[&[1; 60]], 1)], EPOCH, now_ms(0)).unwrap();
+        }
+        log.advance_log_start(Offset(29)).unwrap();
+        dir.write_checkpoints().unwrap();
+        drop((dir, log));
+        io.power_cut();
+        let (dir, mut log) = open_log(&io, Path::new(DIR), "b", &config);
+        let start = log.log_start();
+        for _ in 0..40 {
+            log.append_as_leader(&[batch(&[&[2; 60]], 1)], EPOCH, now_ms(0)).unwrap();
+        }
+        dir.close(vec![log], 1).unwrap();
+        drop(dir);
+        let (_dir, log) = open_log(&io, Path::new(DIR), "b", &config);
+        assert_eq!(log.log_start(), start, "seed {seed}");
+    }
+}

@@ -158,10 +158,17 @@ impl<I: LogIo> LogDir<I> {
 
     /// An orderly end: completes and syncs all logs, which must be all that this dir handed out and that were not deleted,
     /// then leaves the mark that lets the next start read nothing. Without it, or after an error, the next start recovers.
+    /// There is no mark while the cluster has not been told of a machine crash ([`LogDir::set_broker_epoch`]).
     pub fn close(&self, logs: Vec<Log<I>>, broker_epoch: i64) -> Result<(), StorageError> {
         recovery::close_all(logs, CLOSING_THREADS)?;
         self.write_checkpoints()?;
         let (state, io) = (&self.state, &self.state.io);
+        let running = state.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if running.is_some_and(|running| running.unreported_machine_crash) {
+            // An orderly end now would hide a crash that the cluster does not know of. The next start looks at the ends
+            // of the logs only, for they are synced.
+            return Ok(());
+        }
         state.try_io("write", &state.path, || markers::end(io, &state.path, broker_epoch))
     }
 }

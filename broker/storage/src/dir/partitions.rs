@@ -59,6 +59,9 @@ impl<I: LogIo> LogDir<I> {
         let path = state.path.join(partition.dir_name());
         let make = || -> io::Result<()> {
             state.io.create_dir(&path)?;
+            for checkpoint in [&state.recovery_points, &state.log_starts, &state.high_watermarks] {
+                checkpoint.forget(&state.io, partition)?;
+            }
             SegmentFiles::create(&state.cache, &path, Offset(0))?;
             // Syncs the folder, and with it the segment's names.
             partition_metadata::write(&state.io, &path, topic_id)?;
@@ -74,9 +77,6 @@ impl<I: LogIo> LogDir<I> {
                 return Err(CreateLogError::OutOfSpace(state.path.to_path_buf()));
             }
             Err(error) => return Err(state.fail("create", &path, &error).into()),
-        }
-        for checkpoint in [&state.recovery_points, &state.log_starts, &state.high_watermarks] {
-            checkpoint.remove(partition);
         }
         Ok(Log::load(state, partition.clone(), config, Opening::Clean)?.log)
     }

@@ -219,36 +219,52 @@ impl CheckpointFile {
         self.state().now.remove(partition);
     }
 
-    /// Sets an offset; when this returns, the file does not say more than it.
+    /// Lowers an offset that is above `offset`; when this returns, the file says no more than that either.
     pub(crate) fn lower<I: LogIo>(
         &self,
         io: &I,
         partition: &TopicPartition,
         offset: Offset,
     ) -> io::Result<()> {
-        self.set(partition, offset);
-        let is_ahead = self.state().in_file.get(partition).is_some_and(|&there| offset < there);
-        if is_ahead { self.write(io) } else { Ok(()) }
+        if let Some(known) = self.state().now.get_mut(partition) {
+            *known = offset.min(*known);
+        }
+        self.write_unless(io, |there| there.get(partition).is_none_or(|&there| there <= offset))
     }
 
-    /// Sets an offset; when this returns, the file does not say less than it.
-    pub(crate) fn raise<I: LogIo>(
+    /// Sets an offset; when this returns, the file has it.
+    pub(crate) fn record<I: LogIo>(
         &self,
         io: &I,
         partition: &TopicPartition,
         offset: Offset,
     ) -> io::Result<()> {
         self.set(partition, offset);
-        let is_behind = self.state().in_file.get(partition).is_none_or(|&there| there < offset);
-        if is_behind { self.write(io) } else { Ok(()) }
+        self.write_unless(io, |there| there.get(partition) == Some(&offset))
+    }
+
+    /// Removes an offset; when this returns, it is not in the file. What it said of a former partition of that name must not
+    /// be believed of a new one.
+    pub(crate) fn forget<I: LogIo>(&self, io: &I, partition: &TopicPartition) -> io::Result<()> {
+        self.remove(partition);
+        self.write_unless(io, |there| !there.contains_key(partition))
     }
 
     /// Replaces the file, if anything changed; durable when this returns.
     pub(crate) fn write<I: LogIo>(&self, io: &I) -> io::Result<()> {
+        self.write_unless(io, |_| false)
+    }
+
+    fn write_unless<I: LogIo>(
+        &self,
+        io: &I,
+        is_enough: impl FnOnce(&Offsets) -> bool,
+    ) -> io::Result<()> {
+        // Taken before looking: somebody else may just be writing what was true a moment ago.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = {
             let state = self.state();
-            if state.now == state.in_file {
+            if state.now == state.in_file || is_enough(&state.in_file) {
                 return Ok(());
             }
             state.now.clone()

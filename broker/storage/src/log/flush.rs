@@ -215,6 +215,10 @@ impl<I: LogIo> Log<I> {
             self.active.file = None;
         }
         if scope == Scope::Checkpoint {
+            if self.active.file.is_none() {
+                self.active.files.offsets.shrink();
+                self.active.files.times.shrink();
+            }
             self.dir.recovery_points.set(&self.partition, end);
         }
         Ok(())

@@ -108,7 +108,7 @@ impl<I: LogIo> Log<I> {
             return Ok(0);
         }
         let is_recorded = self.if_there_is_room(|log| {
-            log.dir.log_starts.raise(&log.dir.io, &log.partition, log.log_start)
+            log.dir.log_starts.record(&log.dir.io, &log.partition, log.log_start)
         })?;
         let sealed = Arc::clone(&self.sealed);
         self.sealed = sealed[dead..].iter().cloned().collect();
@@ -159,10 +159,6 @@ impl<I: LogIo> Log<I> {
     fn lower_recovery_point(&self, offset: Offset) -> Result<(), StorageError> {
         let path = self.dir.path.to_path_buf();
         let points = &self.dir.recovery_points;
-        let known = points.get(&self.partition);
-        if known.is_some_and(|known| known <= offset) {
-            return Ok(());
-        }
         self.dir.try_io("write", &path, || points.lower(&self.dir.io, &self.partition, offset))
     }
 

@@ -120,6 +120,10 @@ impl<I: LogIo> Log<I> {
         log.active.file = None;
         // Everything kept is durable now, the indexes too.
         dir.recovery_points.set(&log.partition, log_end);
+        if log_end < start {
+            // Else records appended from now on would vanish at the next start.
+            dir.log_starts.set(&log.partition, log_end);
+        }
         if recovery_point != Offset(0) && log_end < recovery_point {
             report.lost_durable_records = true;
             error!(partition = %log.partition, %log_end, %recovery_point,
