@@ -129,7 +129,8 @@ impl Consume {
 }
 
 fn as_json(record: &ConsumerRecord) -> Value {
-    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let text =
+        |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let headers: Vec<_> = record
         .headers
         .iter()

@@ -59,7 +59,7 @@ impl LineReader {
                 (Some(key.as_bytes().to_vec()), value)
             }
         };
-        let (json_key, timestamp_ms) = self.from_json(value)?;
+        let (json_key, timestamp_ms) = self.key_and_time(value)?;
         let null = self.empty_is_null && value.is_empty();
         Ok(InputRecord {
             key: key.or(json_key),
@@ -68,7 +68,7 @@ impl LineReader {
         })
     }
 
-    fn from_json(&self, value: &str) -> Result<(Option<Vec<u8>>, Option<i64>), LineError> {
+    fn key_and_time(&self, value: &str) -> Result<(Option<Vec<u8>>, Option<i64>), LineError> {
         if self.json_key.is_none() && self.json_timestamp.is_none() {
             return Ok((None, None));
         }

@@ -1,5 +1,7 @@
 //! Tables for people, JSON for programs.
 
+use std::io::{self, Write};
+
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -37,16 +39,17 @@ impl Output {
     /// Prints rows: each value as JSON, or its cells in a table.
     ///
     /// # Errors
-    /// When a value cannot be serialised.
+    /// When a value cannot be serialised or the output is closed.
     pub fn print<T: Serialize>(
         self,
         columns: &[Column],
         rows: &[T],
         cells: impl Fn(&T) -> Vec<String>,
     ) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
         match self {
-            Self::Json => println!("{}", serde_json::to_string_pretty(rows)?),
-            Self::Table => println!("{}", table(columns, rows.iter().map(cells))),
+            Self::Json => writeln!(out, "{}", serde_json::to_string_pretty(rows)?)?,
+            Self::Table => writeln!(out, "{}", table(columns, rows.iter().map(cells)))?,
         }
         Ok(())
     }
@@ -54,15 +57,16 @@ impl Output {
     /// Prints one value as JSON, or as the lines of a text.
     ///
     /// # Errors
-    /// When the value cannot be serialised.
+    /// When the value cannot be serialised or the output is closed.
     pub fn print_one<T: Serialize>(
         self,
         value: &T,
         text: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
         match self {
-            Self::Json => println!("{}", serde_json::to_string_pretty(value)?),
-            Self::Table => println!("{}", text(value)),
+            Self::Json => writeln!(out, "{}", serde_json::to_string_pretty(value)?)?,
+            Self::Table => writeln!(out, "{}", text(value))?,
         }
         Ok(())
     }

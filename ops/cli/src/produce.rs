@@ -168,7 +168,9 @@ impl Produce {
                 ProgressBar::new(size),
                 "{bar:40} {percent:>3} %  {bytes}  {bytes_per_sec}  {msg} records",
             ),
-            None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {bytes_per_sec}  {msg} records"),
+            None => {
+                (ProgressBar::new_spinner(), "{spinner} {bytes}  {bytes_per_sec}  {msg} records")
+            }
         };
         let style = ProgressStyle::with_template(template);
         bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
