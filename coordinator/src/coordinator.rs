@@ -21,7 +21,7 @@ use crate::controller::writer::Writer;
 use crate::data_dir::{DataDir, DataDirError, HighestSeen};
 use crate::heartbeats::Heartbeats;
 use crate::internode::{self, Budgets};
-use crate::leadership::campaign::Candidate;
+use crate::leadership::campaign::{Candidate, Term};
 use crate::leadership::former_claim::FormerClaim;
 use crate::leadership::{ActiveController, Leadership};
 use crate::maintenance;
@@ -359,7 +359,7 @@ impl Terms {
                 () = term.over.cancelled() => {}
                 () = stop.cancelled() => {}
                 () = reject_all(&mut queue, &self.leadership) => {}
-                writer = self.begin(term.number) => if let Some(writer) = writer {
+                writer = self.begin(&term) => if let Some(writer) = writer {
                     self.run_term(writer, &term.over, &mut queue).await;
                 },
             }
@@ -369,7 +369,7 @@ impl Terms {
     }
 
     /// Takes over: fences the former term out, and waits until everything that it wrote is in the image.
-    async fn begin(&self, term: i64) -> Option<Writer> {
+    async fn begin(&self, term: &Term) -> Option<Writer> {
         let candidate = &self.candidate;
         let (store, keys) = (candidate.store.clone(), candidate.keys.clone());
         let writer = Writer::begin(store, keys, term, candidate.health.clone()).await?;

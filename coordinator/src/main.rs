@@ -1,5 +1,6 @@
 //! `ottla-coordinator`: one coordinator of a cluster.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -90,7 +91,10 @@ async fn serve(config: Config, store: EtcdStore) -> Result<()> {
 
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Human => log.init(),
         LogFormat::Json => log.json().init(),

@@ -249,7 +249,8 @@ impl Driver {
                 }
                 Written::Refused(revision) => {
                     tracing::warn!(revision, "a key is not as it was when its change was decided");
-                    self.wait_for_image(revision).await;
+                    // It may be the revision of something that no image shows, so the wait is bounded.
+                    let _ = self.parts.images.wait_for(revision, REFUSED_WAIT).await;
                     committed.interrupted = Some(Interrupted::Refused);
                 }
                 Written::Failed(error) => {
@@ -269,12 +270,10 @@ impl Driver {
         committed
     }
 
-    /// Waits until the image shows everything that this driver wrote.
+    /// Waits until the image shows everything that this driver wrote. It will: every transaction writes a
+    /// key of the image.
     async fn catch_up(&self) {
-        self.wait_for_image(self.writer.revision()).await;
-    }
-
-    async fn wait_for_image(&self, revision: i64) {
+        let revision = self.writer.revision();
         while let Err(error) = self.parts.images.wait_for(revision, CATCH_UP_WARN).await {
             tracing::warn!(%error, "waiting for the image of the cluster");
             // A stopped feed answers at once, for ever.
@@ -302,5 +301,7 @@ const TICK: Duration = Duration::from_millis(250);
 const COLLECT_MAX: usize = 10 * plan::CHANGES_MAX;
 /// Results of probes that wait for the driver; further probes wait with theirs.
 const PROBES_MAX: usize = 64;
+/// How long the image may take to show what a refused transaction met.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
 /// After this time the log says that the image does not come.
 const CATCH_UP_WARN: Duration = Duration::from_secs(5);

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::plan::Transaction;
+use crate::leadership::campaign::Term;
 
 /// The value of the head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,19 +61,26 @@ pub struct Writer {
 
 impl Writer {
     /// Takes the head over for `term`. `None` if the term is over already.
+    ///
+    /// The election's key is written again by the same transaction: the head is not part of the image, and
+    /// so an image that has reached the revision has all that former terms wrote.
     pub async fn begin(
         store: Arc<dyn MetaStore>,
         keys: KeySpace,
-        term: i64,
+        term: &Term,
         health: watch::Sender<bool>,
     ) -> Option<Self> {
-        let head = ControllerHead { term, sequence: 0, rest: Rest::new() };
+        let head = ControllerHead { term: term.number, sequence: 0, rest: Rest::new() };
         let mut writer = Self { store, keys, head, head_revision: 0, health };
+        let election = writer.election_key();
         loop {
             writer.head_revision = writer.read_head().await;
-            match writer.send(GuardedWrite::new()).await {
+            let announcement = term.announcement.clone();
+            let again = GuardedWrite::new().put_leased(&election, announcement, term.lease);
+            match writer.send(again).await {
                 Written::Committed(_) => return Some(writer),
                 Written::Deposed => return None,
+                Written::Failed(StoreError::LeaseNotFound(_)) => return None,
                 // A delayed write of the former term came between; it cannot after this one.
                 Written::Refused(_) => {}
                 Written::Failed(error) => {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_metadata::image::ImageReader;
 use ottla_metadata::keys::{Key, KeySpace};
 use ottla_metadata::model::{self, Controller};
@@ -45,7 +46,10 @@ pub(crate) struct Term {
     pub number: i64,
     /// Cancelled when the term is over.
     pub over: CancellationToken,
-    lease: LeaseId,
+    /// What the election's key is bound to.
+    pub lease: LeaseId,
+    /// What the election's key holds.
+    pub announcement: Bytes,
     store: Arc<dyn MetaStore>,
 }
 
@@ -104,10 +108,11 @@ impl Candidate {
         self.former_claim.remember(lease.id);
         let key = self.keys.format(&Key::Controller);
         // The nonce tells this attempt from any other, also from a delayed one of this process.
-        let announcement = Controller { boot_id: nonce(), ..self.announcement.clone() };
+        let announcement =
+            model::encode(&Controller { boot_id: nonce(), ..self.announcement.clone() });
         let write = GuardedWrite::new()
             .when(Compare::Absent(key.clone().into()))
-            .put_leased(&key, model::encode(&announcement), lease.id)
+            .put_leased(&key, announcement.clone(), lease.id)
             .read_back(&key);
         let outcome = commit_until_known(&*self.store, &write, POLICY).await;
         let Ok(Outcome::Committed { revision }) = outcome else {
@@ -125,7 +130,8 @@ impl Candidate {
         };
         tokio::spawn(watcher.clone().keep_alive(lease.id, lease.ttl));
         tokio::spawn(watcher.watch_image());
-        Ok(Some(Term { number: revision, over, lease: lease.id, store: self.store.clone() }))
+        let store = self.store.clone();
+        Ok(Some(Term { number: revision, over, lease: lease.id, announcement, store }))
     }
 }
 
