@@ -12,6 +12,8 @@ mod node;
 mod offsets;
 pub mod partitioner;
 pub mod producer;
+#[cfg(test)]
+mod testing;
 
 pub use admin::Admin;
 pub use backoff::Backoff;

@@ -94,7 +94,7 @@ impl Node {
             (slot.failures, slot.failed.clone())
         };
         if let Some((at, error)) = failed {
-            if asked <= at {
+            if asked < at {
                 return Err(error);
             }
             let delay = self.config.reconnect_backoff.delay(failures, rand::random());

@@ -195,8 +195,15 @@ impl Accumulator {
         self.queues_mut().flat_map(|queue| queue.expire(taken_before)).collect()
     }
 
-    /// When there will be something to do although nothing happens, if ever.
-    pub(super) fn next_event(&self) -> Option<Instant> {
+    /// Whether any batch waits to be sent.
+    pub(super) fn has_work(&self) -> bool {
+        let mut queues = self.topics.values().flat_map(|queues| queues.partitions.values());
+        queues.any(|queue| queue.oldest().is_some())
+    }
+
+    /// When, after `now`, there will be something to do although nothing happens, if ever. What could be done already
+    /// waits for something else.
+    pub(super) fn next_event(&self, now: Instant) -> Option<Instant> {
         let queues = self.topics.values().flat_map(|queues| queues.partitions.values());
         queues
             .flat_map(|queue| {
@@ -204,6 +211,7 @@ impl Accumulator {
                 [queue.next_event(self.linger), expiry]
             })
             .flatten()
+            .filter(|&at| now < at)
             .min()
     }
 

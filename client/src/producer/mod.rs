@@ -246,3 +246,6 @@ fn is_stale_metadata(code: ErrorCode) -> bool {
             | ErrorCode::ReplicaNotAvailable
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,10 @@ impl PartitionQueue {
         if !self.retries.is_empty() {
             return self.in_flight.is_empty() && self.retry_at.is_none_or(|at| at <= now);
         }
-        if self.broken || max_in_flight <= self.in_flight.len() {
+        // Counted from the oldest batch that is not done, since a broker knows a repeated batch among the last five only.
+        let oldest = self.in_flight.iter().map(|(order, _)| *order).min();
+        let span = oldest.map_or(0, |oldest| self.next_order - oldest);
+        if self.broken || max_in_flight as u64 <= span {
             return false;
         }
         !self.full.is_empty() || self.filling.as_ref().is_some_and(eager)

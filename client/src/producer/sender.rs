@@ -93,6 +93,8 @@ impl Sender {
 
     /// Sends what can be sent, then waits for something to happen.
     async fn step(&mut self) {
+        // Taken first, so that nothing that becomes due during the step is missed.
+        let began = Instant::now();
         self.expire();
         self.renew_epochs();
         if self.shared.config.idempotence && self.identity.is_none() {
@@ -100,7 +102,7 @@ impl Sender {
         } else {
             self.send_all().await;
         }
-        let next = self.shared.accumulator().next_event();
+        let next = self.shared.accumulator().next_event(began);
         let pause = async {
             match next {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -425,7 +427,7 @@ impl Sender {
     }
 
     fn identify(&mut self) {
-        let waiting = self.shared.accumulator().next_event().is_some();
+        let waiting = self.shared.accumulator().has_work();
         if !waiting || std::mem::replace(&mut self.identifying, true) {
             return;
         }
