@@ -3,6 +3,8 @@
 //! Everything is positional and synchronous. Writers are log workers and the sync pool; readers may call
 //! [`LogFile::try_read_at`] from anywhere, because it never waits for the disk.
 
+#[cfg(any(test, feature = "fault-injection"))]
+mod fault;
 mod real;
 mod sim;
 
@@ -10,6 +12,8 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+#[cfg(any(test, feature = "fault-injection"))]
+pub use fault::{FaultFile, FaultIo};
 pub use real::{RealFile, RealIo, RealLock};
 pub use sim::{Fault, SimFile, SimIo, SimLock, SimOp};
 
