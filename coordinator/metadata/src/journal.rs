@@ -313,7 +313,8 @@ mod tests {
         let mut second = journal(&store, 2, term);
         let loaded = second.load(3).await.unwrap();
         assert_eq!(loaded.records, [meta("a/b", Some("1"))]);
-        assert_eq!((loaded.head.owner, loaded.head.epoch), (2, 1));
+        let head = &loaded.head;
+        assert_eq!((head.owner, head.epoch, head.sequence), (2, 1, 3));
         // The former owner learns it at its next write, which changes nothing, the other shard included.
         let both =
             vec![batch(4, vec![meta("other", Some("y"))]), batch(3, vec![meta("z", Some("z"))])];

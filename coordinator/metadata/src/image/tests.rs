@@ -371,6 +371,21 @@ fn partition_exists_only_below_its_topics_count() {
 }
 
 #[test]
+fn topic_of_the_same_name_replaces_the_former_one() {
+    let mut world = World::new(true);
+    world.step(&Step::Topic(1, 1));
+    world.settle();
+    let former = world.topic(1).unwrap();
+    let again = Topic { id: id(1, 99), ..former.clone() };
+    let key = world.keys.format(&Key::Topic("t1".into()));
+    world.write(&GuardedWrite::new().put(key, encode(&again)));
+    world.settle();
+    assert_eq!(world.shown.topic("t1").unwrap().value, again);
+    assert!(world.shown.topic_by_id(former.id).is_none());
+    assert!(world.shown.topic_by_id(again.id).is_some());
+}
+
+#[test]
 fn newer_value_stops_the_feed_and_a_broken_one_keeps_the_old_image() {
     let mut world = World::new(true);
     world.step(&Step::Topic(1, 1));

@@ -170,3 +170,72 @@ impl Proof {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::{EmbeddedStore, Fault};
+
+    fn quick() -> RetryPolicy {
+        RetryPolicy { pause: Duration::from_millis(1), attempts: 3, ..RetryPolicy::default() }
+    }
+
+    async fn put(store: &EmbeddedStore, key: &str, value: &'static str) -> i64 {
+        match store.txn(GuardedWrite::new().put(key, value)).await.unwrap() {
+            Outcome::Committed { revision } => revision,
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn value_that_was_there_before_proves_nothing() {
+        let store = EmbeddedStore::in_memory(1);
+        let kept = put(&store, "kept", "same").await;
+        let changed = put(&store, "changed", "1").await;
+        put(&store, "changed", "2").await;
+        // The first put changes nothing, and the second is refused.
+        let write = GuardedWrite::new()
+            .when_unchanged("kept", kept)
+            .when_unchanged("changed", changed)
+            .put("kept", "same")
+            .put("changed", "3");
+        let outcome = commit_until_known(&store, &write, quick()).await.unwrap();
+        assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn guarded_deletion_is_proved_by_absence() {
+        let store = EmbeddedStore::in_memory(1);
+        let revision = put(&store, "k", "v").await;
+        let write = GuardedWrite::new().when_unchanged("k", revision).delete(KeyRange::key("k"));
+        store.inject(Fault::LoseAnswer);
+        let outcome = commit_until_known(&store, &write, quick()).await.unwrap();
+        assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
+        // Created again by somebody else, it was not deleted by this write.
+        put(&store, "k", "again").await;
+        let outcome = commit_until_known(&store, &write, quick()).await.unwrap();
+        assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn attempts_are_bounded_and_end_in_unknown() {
+        let store = EmbeddedStore::in_memory(1);
+        (0..3).for_each(|_| store.inject(Fault::LoseRequest));
+        let write = GuardedWrite::new().when_unchanged("k", 0).put("k", "v");
+        let outcome = commit_until_known(&store, &write, quick()).await.unwrap();
+        assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+        let outcome = commit_until_known(&store, &write, quick()).await.unwrap();
+        assert_eq!(outcome, Outcome::Committed { revision: 2 });
+        // A store that cannot be reached is an error while nothing is in doubt.
+        store.set_paused(true);
+        let read = read_key(&store, "k").await.unwrap_err();
+        assert!(read.is_retryable());
+    }
+
+    #[test]
+    fn pauses_grow_up_to_their_limit() {
+        let pauses = (0..8).map(|attempt| RetryPolicy::default().pause_before(attempt).as_millis());
+        assert_eq!(pauses.collect::<Vec<_>>(), [0, 20, 40, 80, 160, 320, 640, 1000]);
+        assert_eq!(RetryPolicy::default().pause_before(u32::MAX), Duration::from_secs(1));
+    }
+}

@@ -54,7 +54,7 @@ pub(super) struct LogFile {
     end: u64,
     next_sequence: u64,
     /// Held for its lock.
-    _lock: File,
+    lock: File,
 }
 
 /// What the files hold.
@@ -84,7 +84,7 @@ impl LogFile {
         let log = frames.records.into_iter().filter(|(sequence, _)| covered < *sequence);
         let recovered = Recovered { snapshot, log: log.map(|(_, record)| record).collect() };
         let (end, dir) = (frames.end, dir.to_owned());
-        Ok((Self { dir, file, end, next_sequence, _lock: lock }, recovered))
+        Ok((Self { dir, file, end, next_sequence, lock }, recovered))
     }
 
     /// Writes and syncs one record. After an error the file is not usable: whether the record is in it is
@@ -122,6 +122,15 @@ impl LogFile {
         self.file.sync_all()?;
         self.end = 0;
         Ok(())
+    }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        // Not left to the end of the descriptor: a child process that is just being started has a copy of it.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the metadata folder could not be unlocked");
+        }
     }
 }
 
