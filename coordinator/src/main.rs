@@ -119,8 +119,10 @@ A file with these lines is enough on one machine:
   data.dir=/var/lib/ottla/coordinator
   etcd.endpoints=http://127.0.0.1:2379
 
-Run one, three or more of them, each with its own node.id and data.dir. One is elected through etcd and
-active; the others take over when it goes. Brokers are reached over internode.listener (127.0.0.1:9081),
-people and tools over http.listener (127.0.0.1:9080): try http://127.0.0.1:9080/v1/openapi.json.
+Run one, three or more of them, each with its own node.id and data.dir. One is elected
+through etcd and active; the others take over when it goes.
+
+  internode.listener  127.0.0.1:9081  where brokers connect
+  http.listener       127.0.0.1:9080  people and tools: /v1/openapi.json, /ready, /metrics
 
 OTTLA_LOG sets what is logged: info, debug, ottla_coordinator=debug.";

@@ -1,7 +1,5 @@
 //! The cluster's own key, which the first controller writes.
 
-use std::collections::BTreeMap;
-
 use ottla_metadata::image::Image;
 use ottla_metadata::keys::Key;
 use ottla_metadata::model::{Cluster, Rest};
@@ -29,11 +27,6 @@ pub fn found(image: &Image, random: &mut dyn RngCore) -> Option<Unit> {
         rest: Rest::new(),
     };
     Some(Change::put(Key::Cluster, 0, &cluster).into())
-}
-
-/// The features that all nodes support at the levels that are finalised.
-pub fn supported_features() -> BTreeMap<&'static str, (i16, i16)> {
-    FEATURES.iter().map(|(name, level)| (*name, (1.min(*level), *level))).collect()
 }
 
 /// Kafka's features as far as Ottla serves what they announce; clients switch behaviour by them.

@@ -190,15 +190,31 @@ impl Driver {
             for verdict in verdicts {
                 tracing::info!(?verdict, "judged a broker");
                 self.liveness.handle_written(verdict, self.writer.revision());
-                if let Verdict::Fence { reason, .. } = verdict {
-                    self.parts.metrics.count_fence(*reason);
-                }
+                self.note(image, verdict);
             }
             for election in sweep.elections {
                 self.parts.metrics.count_election(election);
             }
         }
         self.catch_up().await;
+    }
+
+    fn note(&self, image: &Image, verdict: &Verdict) {
+        match verdict {
+            Verdict::Fence { reason, .. } => self.parts.metrics.count_fence(*reason),
+            Verdict::Register { broker, .. } => {
+                let unsupported = liveness::unsupported_features(image, *broker);
+                if !unsupported.is_empty() {
+                    tracing::error!(
+                        broker,
+                        ?unsupported,
+                        "the broker's version does not support what is finalised, so it stays \
+                         fenced: upgrade it"
+                    );
+                }
+            }
+            Verdict::Unfence { .. } | Verdict::Drain { .. } | Verdict::LogDirs { .. } => {}
+        }
     }
 
     async fn collect(&mut self, image: &Image) {

@@ -312,8 +312,8 @@ fn judge_broker(
     if let Some(epoch) = claimed_epoch
         && record.is_none_or(|record| record.broker_epoch != epoch)
     {
-        let heard =
-            heard_from(seen, epoch).is_some_and(|heartbeat| epoch <= heartbeat.image_revision);
+        let heard = unsupported_features(image, broker).is_empty()
+            && heard_from(seen, epoch).is_some_and(|heartbeat| epoch <= heartbeat.image_revision);
         return Finding::Verdicts(vec![Verdict::Register { broker, heard }]);
     }
     let Some(record) = record else { return Finding::Verdicts(Vec::new()) };
@@ -322,6 +322,7 @@ fn judge_broker(
         let image_revision_min =
             seen.image_revision_min.map_or(record.mod_revision, |min| min.max(record.broker_epoch));
         let is_back = claimed_epoch.is_some()
+            && unsupported_features(image, broker).is_empty()
             && heartbeat.is_some_and(|heard| image_revision_min <= heard.image_revision);
         let verdict = is_back.then_some(Verdict::Unfence { broker });
         return Finding::Verdicts(verdict.into_iter().collect());
@@ -352,6 +353,19 @@ fn judge_broker(
         }
     }
     Finding::Verdicts(verdicts)
+}
+
+/// The finalised features whose level is outside the range that the broker's claim names; such a broker
+/// stays fenced. A feature that the claim does not name is none that the broker's version knows to break.
+pub fn unsupported_features(image: &Image, broker: i32) -> Vec<String> {
+    let (Some(cluster), Some(claim)) = (image.cluster(), image.claim(broker)) else {
+        return Vec::new();
+    };
+    let outside = |(name, level): &(&String, &i16)| {
+        claim.features.get(*name).is_some_and(|range| *level < &range.min || &range.max < *level)
+    };
+    let named = |(name, level)| format!("{name} {level}");
+    cluster.features.iter().filter(outside).map(named).collect()
 }
 
 /// The last heartbeat, if it came from the life `epoch` and that life's process is not known to be gone.

@@ -9,6 +9,7 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::AllocateProducerIdsRequest;
 
 use crate::broker::FakeBroker;
+use crate::gated_store::GatedStore;
 use crate::support::{
     create, keys_below, partitions_seen, start_active, stop, store, topic, until,
 };
@@ -65,6 +66,17 @@ async fn delayed_creation_does_not_bring_a_deleted_topic_back() {
     }
     assert_eq!(keys_below(&store, "topics/").await, 0);
     assert_eq!(keys_below(&store, "partitions/").await, 0);
+    stop(handle).await;
+}
+
+#[tokio::test]
+async fn term_begins_and_works_on_a_store_that_tells_no_progress() {
+    let store = store();
+    let handle = start_active(1, GatedStore::without_progress(store)).await;
+    let (_broker, _link) = FakeBroker::start(1, &handle).await;
+    let answer = create(&handle, vec![topic("t", 1)]).await.unwrap();
+    assert!(answer.results[0].is_ok(), "{answer:?}");
+    until("it is seen", || partitions_seen(&handle, "t") == Some(1)).await;
     stop(handle).await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ottla_metadata::store::{
     BoxFuture, GuardedWrite, KeyRange, Lease, LeaseId, MetaStore, Outcome, Page, RangeRequest,
-    Status, StoreError, Watch,
+    Status, StoreError, Watch, WatchItem,
 };
 
 /// Passes calls on until its transactions are used up; then nothing is ever answered.
@@ -14,12 +14,18 @@ use ottla_metadata::store::{
 pub struct GatedStore {
     inner: Arc<dyn MetaStore>,
     left: Arc<AtomicI64>,
+    quiet: bool,
 }
 
 impl GatedStore {
     /// Open.
     pub fn new(inner: impl MetaStore) -> Self {
-        Self { inner: Arc::new(inner), left: Arc::new(AtomicI64::new(i64::MAX)) }
+        Self { inner: Arc::new(inner), left: Arc::new(AtomicI64::new(i64::MAX)), quiet: false }
+    }
+
+    /// Open, and as old stores are: watches tell changes of their keys and never mere progress.
+    pub fn without_progress(inner: impl MetaStore) -> Self {
+        Self { quiet: true, ..Self::new(inner) }
     }
 
     /// Lets so many more transactions through, and then nothing at all.
@@ -63,7 +69,10 @@ impl MetaStore for GatedStore {
         keys: KeyRange,
         from_revision: i64,
     ) -> BoxFuture<'_, Result<Box<dyn Watch>, StoreError>> {
-        self.inner.watch(keys, from_revision)
+        Box::pin(async move {
+            let watch = self.inner.watch(keys, from_revision).await?;
+            Ok(if self.quiet { Box::new(QuietWatch(watch)) } else { watch })
+        })
     }
 
     fn lease_grant(&self, ttl: Duration) -> BoxFuture<'_, Result<Lease, StoreError>> {
@@ -93,5 +102,28 @@ impl MetaStore for GatedStore {
 
     fn status(&self) -> BoxFuture<'_, Result<Status, StoreError>> {
         self.inner.status()
+    }
+}
+
+/// A watch that tells no progress.
+#[derive(Debug)]
+struct QuietWatch(Box<dyn Watch>);
+
+impl Watch for QuietWatch {
+    fn next(&mut self) -> BoxFuture<'_, WatchItem> {
+        Box::pin(async move {
+            loop {
+                match self.0.next().await {
+                    WatchItem::Batch(batch) if batch.events.is_empty() => {}
+                    item => return item,
+                }
+            }
+        })
+    }
+
+    fn request_progress(&mut self) {}
+
+    fn tells_progress(&self) -> bool {
+        false
     }
 }

@@ -119,6 +119,26 @@ fn heartbeat_that_overtakes_its_claim_counts() {
 }
 
 #[test]
+fn broker_that_does_not_support_a_finalised_feature_stays_fenced() {
+    let mut cluster = Cluster::of(0);
+    let founded = crate::controller::cluster::found(
+        cluster.world.image(),
+        &mut crate::controller::testing::random(1),
+    );
+    cluster.world.commit(vec![founded.unwrap()]);
+    for (max, is_fenced) in [(29, true), (30, false)] {
+        let mut claim = crate::controller::testing::claim(1, PreviousLife::None);
+        let range = ottla_metadata::model::FeatureRange { min: 1, max };
+        claim.features.insert("metadata.version".to_owned(), range);
+        cluster.world.unclaim(1);
+        cluster.world.put(ottla_metadata::keys::Key::BrokerClaim(1), &claim);
+        cluster.heard.insert(1);
+        cluster.run(2);
+        assert_eq!(cluster.is_fenced(1), is_fenced);
+    }
+}
+
+#[test]
 fn broker_whose_image_lacks_its_own_claim_stays_fenced() {
     let mut cluster = Cluster::of(0);
     let epoch = cluster.world.claim(1, PreviousLife::None);
