@@ -18,3 +18,6 @@ pub use ticket::{Outcome, Ticket, Waiter};
 
 /// What one worker is sent.
 pub type Inbox = Queue<Control, AppendCommand>;
+
+#[cfg(test)]
+mod tests;
