@@ -117,3 +117,69 @@ async fn finish(
         ..DeleteRecordsPartitionResult::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::Str;
+    use ottla_protocol::messages::delete_records_request::{
+        DeleteRecordsPartition, DeleteRecordsTopic,
+    };
+    use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+
+    use super::*;
+    use crate::handlers::Fetch;
+    use crate::testing::data::{TestBroker, TestTopic, batch};
+
+    async fn delete(broker: &TestBroker, name: &'static str, offset: i64) -> (ErrorCode, i64) {
+        let partition = DeleteRecordsPartition { offset, ..DeleteRecordsPartition::default() };
+        let topic = DeleteRecordsTopic {
+            name: Str::from_static(name),
+            partitions: vec![partition],
+            ..DeleteRecordsTopic::default()
+        };
+        let request =
+            DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+        let response = broker.ask::<DeleteRecords>(2, request).await.unwrap();
+        let answer = &response.topics[0].partitions[0];
+        (ErrorCode::from_code(answer.error_code), answer.low_watermark)
+    }
+
+    async fn fetch_error(broker: &TestBroker, topic: &TestTopic, fetch_offset: i64) -> ErrorCode {
+        let partition =
+            FetchPartition { fetch_offset, partition_max_bytes: 1000, ..Default::default() };
+        let topic = FetchTopic {
+            topic: Str::from_static(topic.name),
+            partitions: vec![partition],
+            ..FetchTopic::default()
+        };
+        let request = FetchRequest { topics: vec![topic], ..FetchRequest::default() };
+        let response = broker.ask::<Fetch>(11, request).await.unwrap();
+        ErrorCode::from_code(response.responses[0].partitions[0].error_code)
+    }
+
+    #[tokio::test]
+    async fn records_below_the_new_start_are_gone_even_within_a_batch() {
+        let topic = TestTopic::new("orders", 1);
+        let broker = TestBroker::leading(&[&topic]).await;
+        broker.append(&topic, 0, &batch(&["a", "b", "c"])).await;
+        assert_eq!(delete(&broker, "orders", 2).await, (ErrorCode::None, 2));
+        assert_eq!(fetch_error(&broker, &topic, 1).await, ErrorCode::OffsetOutOfRange);
+        assert_eq!(fetch_error(&broker, &topic, 2).await, ErrorCode::None);
+        assert_eq!(delete(&broker, "orders", 4).await, (ErrorCode::OffsetOutOfRange, -1));
+        assert_eq!(delete(&broker, "orders", -1).await, (ErrorCode::None, 3));
+        assert_eq!(broker.append(&topic, 0, &batch(&["d"])).await, 3);
+    }
+
+    #[tokio::test]
+    async fn policies_are_kept() {
+        let compacted = TestTopic::new("compacted", 1).with("cleanup.policy", "compact");
+        let mut internal = TestTopic::new("__transaction_state", 1);
+        internal.internal = true;
+        let broker = TestBroker::leading(&[&compacted, &internal]).await;
+        assert_eq!(delete(&broker, "compacted", 0).await, (ErrorCode::PolicyViolation, -1));
+        let error = (ErrorCode::InvalidTopicException, -1);
+        assert_eq!(delete(&broker, "__transaction_state", 0).await, error);
+        let error = (ErrorCode::UnknownTopicOrPartition, -1);
+        assert_eq!(delete(&broker, "unknown", 0).await, error);
+    }
+}

@@ -101,3 +101,48 @@ fn space(path: &Path) -> Option<(i64, i64)> {
     let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stat.f_frsize)).ok();
     Some((bytes(stat.f_blocks)?, bytes(stat.f_bavail)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
+
+    use super::*;
+    use crate::testing::data::{TestBroker, TestTopic, batch};
+
+    #[tokio::test]
+    async fn sizes_are_told_for_all_or_for_those_asked_for() {
+        let topic = TestTopic::new("orders", 3);
+        let broker = TestBroker::leading(&[&topic]).await;
+        let one = batch(&["a"]);
+        broker.append(&topic, 1, &one).await;
+        let all = DescribeLogDirsRequest { topics: None, ..Default::default() };
+        let response = broker.ask::<DescribeLogDirs>(4, all).await.unwrap();
+        let [dir] = &response.results[..] else { panic!("{response:?}") };
+        assert!(dir.log_dir.ends_with("/a"), "{}", dir.log_dir);
+        let sizes: Vec<_> =
+            dir.topics[0].partitions.iter().map(|partition| partition.partition_size).collect();
+        assert_eq!(sizes, [0, one.bytes.len() as i64, 0]);
+        assert!(0 < dir.usable_bytes && dir.usable_bytes <= dir.total_bytes);
+
+        let asked = DescribableLogDirTopic {
+            topic: Str::from_static("orders"),
+            partitions: vec![2],
+            ..Default::default()
+        };
+        let some = DescribeLogDirsRequest { topics: Some(vec![asked]), ..Default::default() };
+        let response = broker.ask::<DescribeLogDirs>(1, some).await.unwrap();
+        let partitions = &response.results[0].topics[0].partitions;
+        assert_eq!(partitions.iter().map(|p| p.partition_index).collect::<Vec<_>>(), [2]);
+    }
+
+    #[tokio::test]
+    async fn failed_directory_has_an_error_and_nothing_else() {
+        let topic = TestTopic::new("orders", 1);
+        let broker = TestBroker::leading(&[&topic]).await;
+        broker.plane.path.log_dirs[0].set_offline();
+        let all = DescribeLogDirsRequest { topics: None, ..Default::default() };
+        let response = broker.ask::<DescribeLogDirs>(4, all).await.unwrap();
+        assert_eq!(response.results[0].error_code, ErrorCode::KafkaStorageError.code());
+        assert!(response.results[0].topics.is_empty());
+    }
+}

@@ -85,3 +85,32 @@ fn state(producer: &ActiveProducer) -> ProducerState {
         ..ProducerState::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::describe_producers_request::TopicRequest;
+
+    use super::*;
+    use crate::testing::data::{TestBroker, TestTopic, batch, sequenced};
+
+    #[tokio::test]
+    async fn only_idempotent_producers_are_remembered() {
+        let topic = TestTopic::new("orders", 1);
+        let broker = TestBroker::leading(&[&topic]).await;
+        broker.append(&topic, 0, &batch(&["a"])).await;
+        broker.append(&topic, 0, &sequenced(77, 3, 0, &["a", "b"])).await;
+        let topic = TopicRequest {
+            name: Str::from_static("orders"),
+            partition_indexes: vec![0, 9],
+            ..TopicRequest::default()
+        };
+        let request = DescribeProducersRequest { topics: vec![topic], ..Default::default() };
+        let response = broker.ask::<DescribeProducers>(0, request).await.unwrap();
+        let [known, unknown] = &response.topics[0].partitions[..] else { panic!("{response:?}") };
+        let [producer] = &known.active_producers[..] else { panic!("{known:?}") };
+        let identity = (producer.producer_id, producer.producer_epoch, producer.last_sequence);
+        assert_eq!(identity, (77, 3, 1));
+        assert_eq!(producer.current_txn_start_offset, -1);
+        assert_eq!(unknown.error_code, ErrorCode::UnknownTopicOrPartition.code());
+    }
+}

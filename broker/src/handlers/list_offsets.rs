@@ -111,7 +111,8 @@ async fn list(data: &DataPath, version: i16, request: ListOffsetsRequest) -> Lis
                     partition_index: index,
                     timestamp: place.timestamp,
                     offset: place.offset,
-                    leader_epoch: place.leader_epoch,
+                    // Older versions have no place for it.
+                    leader_epoch: if version < 4 { -1 } else { place.leader_epoch },
                     ..ListOffsetsPartitionResponse::default()
                 },
                 Err(error) => ListOffsetsPartitionResponse {
@@ -238,3 +239,6 @@ impl From<TimestampOffset> for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

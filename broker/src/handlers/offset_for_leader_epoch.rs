@@ -78,3 +78,49 @@ fn end_of_epoch(
     view.check_leader(partition.current_leader_epoch)?;
     Ok(view.end_of_epoch(LeaderEpoch(partition.leader_epoch)))
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::Str;
+    use ottla_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderTopic;
+
+    use super::*;
+    use crate::testing::data::{TestBroker, TestTopic, batch};
+
+    #[tokio::test]
+    async fn epochs_end_where_the_next_begins() {
+        let mut topic = TestTopic::new("orders", 1);
+        topic.leader_epoch = 2;
+        let broker = TestBroker::leading(&[&topic]).await;
+        broker.append(&topic, 0, &batch(&["a", "b"])).await;
+        topic.leader_epoch = 6;
+        broker.cluster.put_topic(&topic).await;
+        let handle = broker.leads(topic.id, 0).await;
+        broker.until(|| (handle.view().leader_epoch.0 == 6).then_some(())).await;
+        let ask = async |known: i32, epoch: i32| {
+            let partition = OffsetForLeaderPartition {
+                current_leader_epoch: known,
+                leader_epoch: epoch,
+                ..OffsetForLeaderPartition::default()
+            };
+            let topic = OffsetForLeaderTopic {
+                topic: Str::from_static("orders"),
+                partitions: vec![partition],
+                ..OffsetForLeaderTopic::default()
+            };
+            let request = OffsetForLeaderEpochRequest { topics: vec![topic], ..Default::default() };
+            let response = broker.ask::<OffsetForLeaderEpoch>(4, request).await.unwrap();
+            let answer = &response.topics[0].partitions[0];
+            (ErrorCode::from_code(answer.error_code), answer.leader_epoch, answer.end_offset)
+        };
+        assert_eq!(ask(6, 6).await, (ErrorCode::None, 6, 2), "without records of its own yet");
+        assert_eq!(ask(6, 2).await, (ErrorCode::None, 2, 2));
+        broker.append(&topic, 0, &batch(&["c"])).await;
+        assert_eq!(ask(6, 2).await, (ErrorCode::None, 2, 2));
+        assert_eq!(ask(6, 4).await, (ErrorCode::None, 2, 2), "the largest epoch below");
+        assert_eq!(ask(-1, 6).await, (ErrorCode::None, 6, 3));
+        assert_eq!(ask(6, 7).await, (ErrorCode::None, -1, -1), "an epoch to come");
+        assert_eq!(ask(5, 2).await.0, ErrorCode::FencedLeaderEpoch);
+        assert_eq!(ask(7, 2).await.0, ErrorCode::UnknownLeaderEpoch);
+    }
+}
