@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -24,6 +25,8 @@ use crate::connection::{Address, BoxedStream, ConnectError, Connector};
 pub(crate) enum Reaction {
     /// It answers, with this message already encoded.
     Answer(Bytes),
+    /// It answers after this time.
+    AnswerAfter(Duration, Bytes),
     /// It closes the connection.
     Close,
     /// It does not answer.
@@ -162,6 +165,12 @@ impl FakeCluster {
             match self.react(broker, &header, decoder.rest()) {
                 Reaction::Silence => {}
                 Reaction::Close => return,
+                Reaction::AnswerAfter(wait, frame) => {
+                    tokio::time::sleep(wait).await;
+                    if stream.write_all(&frame).await.is_err() {
+                        return;
+                    }
+                }
                 Reaction::Answer(frame) => {
                     if stream.write_all(&frame).await.is_err() {
                         return;

@@ -434,3 +434,6 @@ impl Consumer {
 
 /// What a fetch was planned with.
 type SharedMetadata = Arc<Metadata>;
+
+#[cfg(test)]
+mod tests;
