@@ -3,7 +3,6 @@
 use std::sync::{LazyLock, Mutex};
 
 use bytes::Bytes;
-use ottla_protocol::ApiKey;
 use ottla_protocol::compression::Codec;
 use ottla_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use ottla_protocol::messages::list_offsets_response::{
@@ -14,6 +13,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::record_batch::{Builder, BuilderOptions, NewRecord};
 use ottla_protocol::wire::Records;
+use ottla_protocol::{ApiKey, RequestHeader};
 
 use super::*;
 use crate::testing::{FakeCluster, Reaction, TOPIC, decode};
@@ -71,6 +71,20 @@ enum Fault {
     Damaged,
 }
 
+/// The answer about the first or the last offset.
+fn ends(header: &RequestHeader, body: Bytes, log_start: i64) -> Reaction {
+    let request: ListOffsetsRequest = decode(header, body);
+    let asked = request.topics[0].partitions[0].timestamp;
+    let found = ListOffsetsPartitionResponse {
+        offset: if asked == -2 { log_start } else { COUNT },
+        ..Default::default()
+    };
+    let partitions = vec![found];
+    let topic = ListOffsetsTopicResponse { name: TOPIC.into(), partitions, ..Default::default() };
+    let response = ListOffsetsResponse { topics: vec![topic], ..Default::default() };
+    Reaction::answer(header, &response)
+}
+
 /// Two batches for each fetch, with the faults in turn.
 fn brokers(faults: Vec<Fault>, log_start: i64) -> FakeCluster {
     let cell: Arc<Mutex<Option<FakeCluster>>> = Arc::default();
@@ -81,20 +95,7 @@ fn brokers(faults: Vec<Fault>, log_start: i64) -> FakeCluster {
         Box::new(move |broker, header, body| {
             let cluster = script_cell.lock().unwrap().clone().unwrap();
             if header.api_key == ApiKey::ListOffsets.code() {
-                let request: ListOffsetsRequest = decode(header, body);
-                let asked = request.topics[0].partitions[0].timestamp;
-                let found = ListOffsetsPartitionResponse {
-                    offset: if asked == -2 { log_start } else { COUNT },
-                    ..Default::default()
-                };
-                let partitions = vec![found];
-                let topic = ListOffsetsTopicResponse {
-                    name: TOPIC.into(),
-                    partitions,
-                    ..Default::default()
-                };
-                let response = ListOffsetsResponse { topics: vec![topic], ..Default::default() };
-                return Reaction::answer(header, &response);
+                return ends(header, body, log_start);
             }
             let request: FetchRequest = decode(header, body);
             let fault = faults.next().unwrap_or(Fault::None);
