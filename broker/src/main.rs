@@ -1,5 +1,6 @@
 //! `ottla-broker`: reads its settings, and runs a broker until it is told to stop.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -139,7 +140,10 @@ impl Interrupts {
 fn start_log(arguments: &Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&arguments.log)
         .with_context(|| format!("--log={:?} cannot be read", arguments.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Human => log.init(),
         LogFormat::Json => log.json().init(),
