@@ -96,12 +96,17 @@ async fn list(data: &DataPath, version: i16, request: ListOffsetsRequest) -> Lis
     };
     let resolver = data.resolver();
     let repeated = repeated(&request);
+    let mut refused = HashSet::new();
     let mut response = ListOffsetsResponse::default();
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
             let index = partition.partition_index;
-            let found = if repeated.contains(&(topic.name.to_string(), index)) {
+            let key = (topic.name.to_string(), index);
+            let found = if repeated.contains(&key) {
+                if !refused.insert(key) {
+                    continue; // One answer, however often it was named.
+                }
                 Err(ErrorCode::InvalidRequest)
             } else {
                 find(data, &resolver, (&topic.name, &partition), terms).await
@@ -149,7 +154,8 @@ async fn find(
 ) -> Result<Place, ErrorCode> {
     let timestamp = partition.timestamp;
     let special = SPECIAL.iter().find(|(place, _)| *place == timestamp);
-    if special.is_some_and(|(_, from)| terms.version < *from) {
+    let is_unknown = timestamp < 0 && special.is_none();
+    if is_unknown || special.is_some_and(|(_, from)| terms.version < *from) {
         return Err(ErrorCode::UnsupportedVersion);
     }
     let id = resolver.topic_id_by_name(topic);

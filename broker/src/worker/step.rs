@@ -426,7 +426,11 @@ impl<I: LogIo> Worker<I> {
                 );
             }
             Err(error) => {
-                waiter.refuse(error_code(&error), Offset::NONE);
+                let slot = self.slots[at].as_ref();
+                waiter.refuse(
+                    error_code(&error),
+                    slot.map_or(Offset::NONE, |slot| slot.log.log_start()),
+                );
                 match error {
                     AppendError::Storage(failure) => self.fail_dir(failure),
                     AppendError::StaleLeaderEpoch { .. } => {

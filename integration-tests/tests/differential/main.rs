@@ -1,11 +1,12 @@
 //! One script, two servers: the same requests go to Apache Kafka 4.3.1 and to Ottla, and what can be observed is compared.
 //!
 //! A script notes what it saw, line by line, without what must differ (ids, times, addresses). The differences that remain
-//! are listed in [`KNOWN`], each with its reason.
+//! are listed in [`known`], each with its reason.
 
 mod batches;
 mod configs;
 mod fetch;
+mod known;
 mod produce;
 mod session;
 mod topics;
@@ -14,23 +15,6 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use ottla_integration_tests::harness::{Cluster, PortBlock, apache_kafka};
 use session::Session;
-
-/// A step whose outcome differs on purpose.
-struct Known {
-    /// The line's start, up to the arrow.
-    step: &'static str,
-    /// What Ottla answers instead.
-    ottla: &'static str,
-    /// Why that is better.
-    reason: &'static str,
-}
-
-const KNOWN: &[Known] = &[Known {
-    step: "configs: describe min.insync.replicas",
-    ottla: "NONE min.insync.replicas=1 source 5 type 3 readonly false sensitive false \
-                [5:min.insync.replicas=1]",
-    reason: "the kit that starts Kafka sets it",
-}];
 
 type Script = fn(&mut Session);
 
@@ -97,7 +81,7 @@ fn ottla_answers_as_apache_kafka_does() {
 
     let mut differences = Vec::new();
     for (expected, actual) in expected.iter().zip(&actual) {
-        if expected != actual && !is_known(actual) {
+        if expected != actual && !known::is_known(actual) {
             differences.push(format!("  Kafka  {expected}\n  Ottla  {actual}"));
         }
     }
@@ -109,15 +93,6 @@ fn ottla_answers_as_apache_kafka_does() {
         differences.len(),
         differences.join("\n")
     );
-}
-
-fn is_known(actual: &str) -> bool {
-    let (step, outcome) = actual.split_once(" -> ").expect("a step and its outcome");
-    let known = KNOWN.iter().find(|known| known.step == step && known.ottla == outcome);
-    if let Some(known) = known {
-        println!("{step}: {}", known.reason);
-    }
-    known.is_some()
 }
 
 fn keep(cluster: &Cluster, name: &str, lines: &[String]) {

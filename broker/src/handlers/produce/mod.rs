@@ -164,9 +164,12 @@ async fn prepare_records(
     let Some(Records::Memory(bytes)) = records else {
         return Err(Rejected::plain(ErrorCode::InvalidRecord, "records are missing"));
     };
-    let settings = Arc::clone(&handle.view().settings);
+    let view = handle.view();
+    let (settings, log_start) = (Arc::clone(&view.settings), view.log_start);
+    drop(view);
     let rules = prepare::Rules {
         settings,
+        log_start,
         now_ms: context.received.wall_ms,
         is_zstd_allowed: 7 <= context.api_version,
     };

@@ -10,6 +10,7 @@ use ottla_protocol::record_batch::{
     Attributes, Batch, BatchError, BuildError, Builder, BuilderOptions, Limits, RecordError,
     TimestampType, TimestampWindow, ValidateError, ValidateOptions, single_batch, validate,
 };
+use ottla_protocol::types::Offset;
 use ottla_storage::LeaderBatch;
 
 use crate::partition::TopicSettings;
@@ -21,6 +22,8 @@ pub(super) struct Rules {
     pub settings: Arc<TopicSettings>,
     /// When the request came, Unix ms.
     pub now_ms: i64,
+    /// The log's first offset.
+    pub log_start: Offset,
     /// From version 7 on.
     pub is_zstd_allowed: bool,
 }
@@ -31,6 +34,8 @@ pub(super) struct Rejected {
     pub error: ErrorCode,
     pub message: String,
     pub records: Vec<RecordError>,
+    /// The log's first offset, where the batch was held against the topic's rules.
+    pub log_start: Offset,
 }
 
 /// Work beyond this belongs on a pool thread: the connection's task shares its thread with others.
@@ -92,7 +97,8 @@ fn prepare_with(
         zstd_allowed: rules.is_zstd_allowed,
         ..ValidateOptions::default()
     };
-    let summary = validate(&batch, &options, scratch)?;
+    let summary = validate(&batch, &options, scratch)
+        .map_err(|error| Rejected::from(error).by_the_rules(rules.log_start))?;
     if batch.header.attributes.is_transactional() {
         return Err(Rejected::plain(
             ErrorCode::InvalidTxnState,
@@ -160,7 +166,15 @@ fn codec_of(attributes: Attributes) -> Codec {
 
 impl Rejected {
     pub(super) fn plain(error: ErrorCode, message: impl Into<String>) -> Self {
-        Self { error, message: message.into(), records: Vec::new() }
+        Self { error, message: message.into(), records: Vec::new(), log_start: Offset::NONE }
+    }
+
+    /// What breaks a rule of the topic is told where the log starts; what is no batch at all is not.
+    fn by_the_rules(self, log_start: Offset) -> Self {
+        match self.error {
+            ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp => Self { log_start, ..self },
+            _ => self,
+        }
     }
 }
 
@@ -170,6 +184,7 @@ impl From<ValidateError> for Rejected {
             error: error.error_code(),
             message: error.to_string(),
             records: error.record_errors().to_vec(),
+            log_start: Offset::NONE,
         }
     }
 }
@@ -207,7 +222,12 @@ mod tests {
     }
 
     fn rules(settings: TopicSettings) -> Rules {
-        Rules { settings: Arc::new(settings), now_ms: NOW, is_zstd_allowed: true }
+        Rules {
+            settings: Arc::new(settings),
+            now_ms: NOW,
+            log_start: Offset(0),
+            is_zstd_allowed: true,
+        }
     }
 
     async fn check(batch: &Batch, rules: Rules) -> Result<LeaderBatch, Rejected> {

@@ -126,6 +126,7 @@ impl Plan {
             }
             Status::Rejected(rejected) => {
                 response.error_code = rejected.error.code();
+                response.log_start_offset = rejected.log_start.0;
                 response.error_message = Some(Str::from(&rejected.message));
                 let record_error = |record: &ottla_protocol::record_batch::RecordError| {
                     BatchIndexAndErrorMessage {

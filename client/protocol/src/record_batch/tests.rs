@@ -323,7 +323,7 @@ fn a_produce_request_carries_one_batch() {
     assert_eq!(single_batch(&two), Err(ValidateError::NotOneBatch));
     assert_eq!(single_batch(&Bytes::new()), Err(ValidateError::NotOneBatch));
     let cut = batch.bytes.slice(..batch.bytes.len() - 1);
-    assert_eq!(single_batch(&cut).unwrap_err().error_code(), ErrorCode::CorruptMessage);
+    assert_eq!(single_batch(&cut).unwrap_err().error_code(), ErrorCode::InvalidRecord);
 }
 
 mod validation {

@@ -151,12 +151,13 @@ impl BatchError {
     /// What a produce response says.
     pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Truncated { .. } | Self::InvalidLength(_) | Self::CrcMismatch { .. } => {
-                ErrorCode::CorruptMessage
-            }
+            Self::InvalidLength(_) | Self::CrcMismatch { .. } => ErrorCode::CorruptMessage,
+            Self::UnsupportedMagic(magic) if !(0..=1).contains(magic) => ErrorCode::CorruptMessage,
             Self::UnknownCodec(_) => ErrorCode::UnsupportedCompressionType,
             Self::Decompress(DecompressError::TooLarge { .. }) => ErrorCode::MessageTooLarge,
-            Self::UnsupportedMagic(_)
+            // A batch cut short is, as for Kafka, no batch at all; an old format is not taken.
+            Self::Truncated { .. }
+            | Self::UnsupportedMagic(_)
             | Self::Decompress(DecompressError::Corrupt { .. })
             | Self::InvalidRecord { .. }
             | Self::RecordCount { .. } => ErrorCode::InvalidRecord,
