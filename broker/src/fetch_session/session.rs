@@ -88,7 +88,8 @@ struct State {
     by_key: HashMap<(TopicKey, i32), u32>,
 }
 
-/// One partition that a request adds to a session, or changes there.
+/// One partition that a request adds to a session, or changes there. A session outlives its requests, so
+/// the topic's name has to be detached from its frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The topic.
@@ -188,11 +189,7 @@ impl State {
             return;
         }
         let index = self.free.pop().unwrap_or(self.entries.len() as u32);
-        // A session outlives its requests, so it keeps no frame alive.
-        let topic = match change.topic {
-            TopicKey::Name(name) => TopicKey::Name(name.detach()),
-            id @ TopicKey::Id(_) => id,
-        };
+        let topic = change.topic;
         let subscription = Subscription::new(Arc::clone(watcher), index);
         watcher.mark_dirty(&subscription);
         self.by_key.insert((topic.clone(), change.partition), index);

@@ -175,7 +175,8 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
             api_key,
             api_version: header.api_version,
             correlation_id: header.correlation_id,
-            client_id: header.client_id.unwrap_or_default(),
+            // The context outlives the frame, whose memory is counted, by as long as the answer waits.
+            client_id: header.client_id.map(|id| id.detach()).unwrap_or_default(),
             connection: Arc::clone(self.info),
             principal,
             received,

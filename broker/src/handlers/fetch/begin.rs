@@ -90,7 +90,7 @@ fn forgotten(request: &FetchRequest, naming: TopicNaming) -> Vec<(TopicKey, i32)
 
 fn key_of(name: &Str, id: Uuid, naming: TopicNaming) -> TopicKey {
     match naming {
-        TopicNaming::Names => TopicKey::Name(name.clone()),
+        TopicNaming::Names => TopicKey::Name(name.detach()),
         TopicNaming::Ids => TopicKey::Id(id),
     }
 }

@@ -123,7 +123,8 @@ async fn plan(
             partitions.push(PartitionPlan { index, status });
         }
         plan.topics.push(TopicPlan {
-            name: topic.name,
+            // The answer may wait for long; it is not to keep the request's records in memory.
+            name: topic.name.detach(),
             id: topic.topic_id,
             resolved: id.ok(),
             partitions,
