@@ -15,7 +15,7 @@ use ottla_metadata::store::MetaStore;
 use ottla_protocol::Str;
 use ottla_storage::{LogIo, RealIo};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use start::StartError;
@@ -68,6 +68,8 @@ pub struct Handle {
     claim_tasks: TaskTracker,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Ends everything if the handle is dropped.
+    guard: DropGuard,
 }
 
 /// How long the coordinator may take to elect other leaders before a broker stops all the same.
@@ -156,6 +158,7 @@ impl Handle {
         wait(&self.claim_tasks).await;
         self.stop.cancel();
         wait(&self.tasks).await;
+        drop(self.guard);
         tracing::info!("broker stopped");
     }
 

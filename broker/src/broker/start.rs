@@ -145,9 +145,9 @@ pub(super) async fn start<I: LogIo>(
         failed: start.failure.subscribe(),
         claim_stop: joined.claim_stop,
         claim_tasks: joined.claim_tasks,
-        // From here on only the handle ends the tasks.
-        stop: start.guard.disarm(),
+        stop: start.stop,
         tasks: start.tasks,
+        guard: start.guard,
     })
 }
 

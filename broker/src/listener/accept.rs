@@ -172,6 +172,14 @@ impl Network {
     }
 }
 
+/// Without [`Network::stop`], connections are cut as they would be if the process ended.
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.shared.drain.cancel();
+        self.kill.cancel();
+    }
+}
+
 /// Accepts on one listener.
 struct Acceptor {
     listener: Listener,
