@@ -1,6 +1,8 @@
 //! A broker and a coordinator in one process, over the embedded store and an in-memory link: the whole path
 //! that clients take.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
