@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -25,6 +25,7 @@ use ottla_metadata::store::embedded::EmbeddedStore;
 use ottla_protocol::Str;
 use ottla_protocol::types::PartitionId;
 use ottla_storage::RealIo;
+use tokio::time::Instant;
 
 /// Connects to a coordinator of this process, whatever the address.
 struct InProcess(Arc<ottla_coordinator::Handle>);
