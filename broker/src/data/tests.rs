@@ -1,11 +1,13 @@
 use ottla_protocol::ErrorCode;
 use ottla_protocol::types::Offset;
+use ottla_storage::SimIo;
+use ottla_storage::io::{Fault, SimOp};
 
 use super::*;
 use crate::handlers::Produce;
 use crate::partition::Role;
 use crate::testing::data::{
-    EPOCH, TestBroker, TestCluster, TestTopic, batch, only, produce_request,
+    EPOCH, PATIENCE, TestBroker, TestCluster, TestTopic, batch, only, produce_request,
 };
 
 fn folders(broker: &TestBroker, dir: &str) -> Vec<String> {
@@ -185,4 +187,52 @@ async fn many_partitions_come_and_stay_through_a_restart() {
     for partition in 0..100 {
         broker.leads(topic.id, partition).await;
     }
+}
+
+#[tokio::test]
+async fn failed_disk_takes_its_own_partitions_offline_and_no_others() {
+    let topic = TestTopic::new("orders", 8);
+    let cluster = TestCluster::new();
+    cluster.put_topic(&topic).await;
+    let io = SimIo::new(1);
+    let mut broker = cluster.start_on(io.clone(), &["/a", "/b"], EPOCH).await;
+    let mut homes = Vec::new();
+    for partition in 0..8 {
+        homes.push(broker.leads(topic.id, partition).await.log_dir);
+    }
+    io.inject(Fault::Fail { op: SimOp::Write, nth: 1, error: std::io::ErrorKind::Other });
+    let request = produce_request((&topic, 0), 1, batch(&["a"]).bytes);
+    let response = broker.ask::<Produce>(9, request).await.unwrap();
+    assert_eq!(only(&response).0, ErrorCode::KafkaStorageError.code());
+    for (partition, home) in (0..8).zip(&homes) {
+        let handle = broker.plane.path.partitions.find(topic.id, partition).unwrap();
+        if *home == homes[0] {
+            broker.until(|| (handle.view().role == Role::Offline).then_some(())).await;
+        } else {
+            broker.append(&topic, partition, &batch(&["a"])).await;
+        }
+    }
+    let failed = broker.plane.path.log_dirs[homes[0]].id;
+    let offline = broker.plane.offline_dirs.wait_for(|dirs| !dirs.is_empty());
+    let offline = tokio::time::timeout(PATIENCE, offline).await.unwrap().unwrap().clone();
+    assert_eq!(offline, [failed]);
+}
+
+#[tokio::test]
+async fn crash_of_the_process_loses_nothing_that_was_written() {
+    let mut topic = TestTopic::new("orders", 1);
+    let cluster = TestCluster::new();
+    cluster.put_topic(&topic).await;
+    let io = SimIo::new(1);
+    let broker = cluster.start_on(io.clone(), &["/a"], EPOCH).await;
+    broker.leads(topic.id, 0).await;
+    broker.append(&topic, 0, &batch(&["a", "b"])).await;
+    io.process_crash();
+    drop(broker);
+    (topic.leader_epoch, topic.broker_epoch) = (1, EPOCH + 1);
+    cluster.put_topic(&topic).await;
+    let broker = cluster.start_on(io, &["/a"], EPOCH + 1).await;
+    let handle = broker.leads(topic.id, 0).await;
+    assert_eq!(handle.view().high_watermark, Offset(2));
+    assert_eq!(broker.append(&topic, 0, &batch(&["c"])).await, 2);
 }

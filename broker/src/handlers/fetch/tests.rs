@@ -4,9 +4,10 @@ use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use ottla_protocol::record_batch::{Limits, batches};
 use ottla_protocol::wire::Records;
 use ottla_protocol::{Str, Uuid};
+use ottla_storage::SimIo;
 
 use super::*;
-use crate::testing::data::{TestBroker, TestTopic, batch};
+use crate::testing::data::{EPOCH, TestBroker, TestCluster, TestTopic, batch};
 
 const WAIT_MS: i32 = 15_000;
 
@@ -287,4 +288,18 @@ async fn no_poll_sleeps_beside_records() {
         }
     };
     tokio::join!(produce, consume);
+}
+
+#[tokio::test]
+async fn what_is_not_in_memory_is_read_by_threads_that_may_wait() {
+    let topic = TestTopic::new("orders", 1);
+    let cluster = TestCluster::new();
+    cluster.put_topic(&topic).await;
+    let io = SimIo::new(1);
+    let broker = cluster.start_on(io.clone(), &["/a"], EPOCH).await;
+    broker.leads(topic.id, 0).await;
+    broker.append(&topic, 0, &batch(&["a"])).await;
+    io.set_cold(true);
+    let response = broker.ask::<Fetch>(11, request(&topic, &[(0, 0)])).await.unwrap();
+    assert_eq!(first_values(&response), ["a"]);
 }
