@@ -60,7 +60,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Takes the head over for `term`. `None` if the term is over already.
+    /// Takes the head over for `term`, once for each term. `None` if the term is over already.
     ///
     /// The election's key is written again by the same transaction: the head is not part of the image, and
     /// so an image that has reached the revision has all that former terms wrote.
@@ -208,3 +208,102 @@ const POLICY: RetryPolicy = RetryPolicy {
 };
 /// Pause between rounds of attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use ottla_metadata::store::embedded::{EmbeddedStore, Fault};
+    use ottla_metadata::store::{KeyRange, LeaseId};
+
+    use super::*;
+    use crate::controller::plan::Change;
+
+    struct Setup {
+        store: EmbeddedStore,
+        keys: KeySpace,
+        term: Term,
+    }
+
+    impl Setup {
+        /// A store in which an election was won.
+        async fn new() -> Self {
+            let store = EmbeddedStore::in_memory(7);
+            let keys = KeySpace::default();
+            let lease = store.lease_grant(Duration::from_secs(60)).await.unwrap().id;
+            let number = elect(&store, &keys, lease).await;
+            let term = Term::for_tests(number, lease, Arc::new(store.clone()));
+            Self { store, keys, term }
+        }
+
+        async fn begin(&self) -> Option<Writer> {
+            let store = Arc::new(self.store.clone());
+            let health = watch::channel(true).0;
+            Writer::begin(store, self.keys.clone(), &self.term, health).await
+        }
+
+        async fn depose(&self) {
+            let key = KeyRange::key(self.keys.format(&Key::Controller));
+            let outcome = self.store.txn(GuardedWrite::new().delete(key)).await;
+            assert!(matches!(outcome, Ok(Outcome::Committed { .. })));
+        }
+    }
+
+    async fn elect(store: &EmbeddedStore, keys: &KeySpace, lease: LeaseId) -> i64 {
+        let key = keys.format(&Key::Controller);
+        match store.txn(GuardedWrite::new().put_leased(&key, "{}", lease)).await {
+            Ok(Outcome::Committed { revision }) => revision,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Creates the key of producer ids.
+    fn creation(mod_revision: i64) -> Transaction {
+        let value = model::ProducerIds { next_block_start: 0, rest: Rest::new() };
+        let change = Change::put(Key::ProducerIds, mod_revision, &value);
+        Transaction { changes: vec![change], completes: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn writer_of_a_term_that_ended_writes_nothing_though_nobody_follows() {
+        let setup = Setup::new().await;
+        let mut writer = setup.begin().await.unwrap();
+        setup.depose().await;
+        assert_eq!(writer.write(&creation(0)).await, Written::Deposed);
+        let key = setup.keys.format(&Key::ProducerIds);
+        assert_eq!(read_key(&setup.store, key).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn term_that_ended_is_not_begun() {
+        let setup = Setup::new().await;
+        setup.depose().await;
+        assert!(setup.begin().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn refusal_by_a_key_is_told_from_the_end_of_the_term() {
+        let setup = Setup::new().await;
+        let mut writer = setup.begin().await.unwrap();
+        assert!(matches!(writer.write(&creation(0)).await, Written::Committed(_)));
+        assert!(matches!(writer.write(&creation(0)).await, Written::Refused(_)));
+        assert!(matches!(writer.write(&creation(1)).await, Written::Refused(_)));
+    }
+
+    #[tokio::test]
+    async fn lost_answers_are_found_out_in_the_head() {
+        let setup = Setup::new().await;
+        let mut writer = setup.begin().await.unwrap();
+        // Every attempt of a round is lost, so that the next round meets its own write.
+        for fault in [[Fault::LoseAnswer; 7], [Fault::LoseRequest; 7]] {
+            fault.into_iter().for_each(|fault| setup.store.inject(fault));
+            let key = setup.keys.format(&Key::ProducerIds);
+            let before = read_key(&setup.store, &key).await.unwrap();
+            let guard = before.as_ref().map_or(0, |kv| kv.mod_revision);
+            let Written::Committed(revision) = writer.write(&creation(guard)).await else {
+                panic!("it was, or was not yet, applied")
+            };
+            let after = read_key(&setup.store, &key).await.unwrap().unwrap();
+            assert_eq!(after.mod_revision, revision, "and once only");
+            assert_eq!(writer.revision(), revision);
+        }
+    }
+}

@@ -54,6 +54,12 @@ pub(crate) struct Term {
 }
 
 impl Term {
+    /// A term that somebody else won, for tests of its writer.
+    #[cfg(test)]
+    pub fn for_tests(number: i64, lease: LeaseId, store: Arc<dyn MetaStore>) -> Self {
+        Self { number, over: CancellationToken::new(), lease, announcement: Bytes::new(), store }
+    }
+
     /// Gives the term up, so that a successor need not wait for the lease.
     pub async fn resign(&self) {
         self.over.cancel();

@@ -252,6 +252,18 @@ fn nobody_is_fenced_for_an_outage_of_the_store() {
 }
 
 #[test]
+fn lapse_of_one_broker_is_not_counted_while_the_store_is_away() {
+    let mut cluster = Cluster::of(3);
+    cluster.liveness.handle_store(false, cluster.now());
+    cluster.world.unclaim(1);
+    cluster.heard.remove(&1);
+    assert_eq!(cluster.run(60), []);
+    cluster.liveness.handle_store(true, cluster.now());
+    assert_eq!(cluster.run(2), [], "everybody can be heard first");
+    assert_eq!(cluster.run(2), [fence(1, FenceReason::Lapsed)]);
+}
+
+#[test]
 fn many_that_lapse_together_are_probed_before_they_are_fenced() {
     let mut cluster = Cluster::of(5);
     for broker in 1..=3 {
