@@ -46,7 +46,12 @@ impl AutoCreate {
         if names.is_empty() {
             return;
         }
-        let claimed = Claimed { asked: Arc::clone(&self.asked), names };
+        let claimed = Claimed {
+            asked: Arc::clone(&self.asked),
+            names,
+            num_partitions: services.config.num_partitions,
+            replication_factor: services.config.default_replication_factor,
+        };
         let context = RequestContext {
             api_key: ApiKey::CreateTopics,
             api_version: VERSION,
@@ -60,6 +65,8 @@ impl AutoCreate {
 struct Claimed {
     asked: Arc<Mutex<HashSet<Str>>>,
     names: Vec<Str>,
+    num_partitions: i32,
+    replication_factor: i16,
 }
 
 impl Drop for Claimed {
@@ -74,9 +81,8 @@ impl Drop for Claimed {
 async fn create(relay: Relay, context: RequestContext, claimed: Claimed) {
     let topics = claimed.names.iter().map(|name| CreatableTopic {
         name: name.clone(),
-        // The broker's defaults, as the coordinator knows them.
-        num_partitions: -1,
-        replication_factor: -1,
+        num_partitions: claimed.num_partitions,
+        replication_factor: claimed.replication_factor,
         ..CreatableTopic::default()
     });
     let request = CreateTopicsRequest {

@@ -10,6 +10,7 @@ use ottla_protocol::{ErrorCode, Str, Uuid};
 
 use crate::fetch_session;
 use crate::fetch_session::TopicKey;
+use crate::figures::DataFigures;
 use crate::partition::{PartitionHandle, PartitionTable};
 use crate::pool::Pool;
 
@@ -33,6 +34,8 @@ pub struct DataPath {
     pub log_dirs: Vec<Arc<LogDirStatus>>,
     /// `fetch.max.bytes`: no answer to a fetch is larger, but for one batch that alone is. Default 55 MiB.
     pub fetch_bytes_max: u32,
+    /// What is counted.
+    pub figures: DataFigures,
 }
 
 /// Bounds of the data path.
@@ -141,6 +144,7 @@ impl DataPath {
             compute: Pool::new("compute", limits.compute_threads),
             log_dirs,
             fetch_bytes_max: limits.fetch_bytes_max,
+            figures: DataFigures::default(),
         })
     }
 

@@ -6,11 +6,27 @@ use std::sync::{Arc, Weak};
 use ottla_metadata::image::Image;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 
 use crate::metrics::{Metrics, PartitionLabel};
 use crate::services::Services;
+
+/// What handlers of the data path count, for all topics together.
+#[derive(Debug, Default)]
+pub struct DataFigures {
+    /// Records that producers sent and that were found sound.
+    pub messages_in: Counter,
+    /// Bytes of their batches.
+    pub bytes_in: Counter,
+    /// Bytes of batches that consumers were sent.
+    pub bytes_out: Counter,
+    /// Partitions of Produce requests that were answered with an error.
+    pub failed_produce: Counter,
+    /// Partitions of Fetch requests that were answered with an error.
+    pub failed_fetch: Counter,
+}
 
 /// Looks things up; holds the services weakly, since they hold the metrics.
 #[derive(Debug)]
@@ -31,7 +47,20 @@ struct Counts {
 pub(crate) fn register(services: &Arc<Services>) {
     let figures = Box::new(Figures { services: Arc::downgrade(services) });
     let metrics: &Metrics = &services.metrics;
-    metrics.register(|registry| registry.register_collector(figures));
+    metrics.register(|registry| {
+        registry.register_collector(figures);
+        let data = &services.data.figures;
+        for (name, help, counter) in [
+            ("messagesin", "Records that producers sent", &data.messages_in),
+            ("bytesin", "Bytes that producers sent", &data.bytes_in),
+            ("bytesout", "Bytes that consumers were sent", &data.bytes_out),
+            ("failedproducerequests", "Partitions that Produce failed for", &data.failed_produce),
+            ("failedfetchrequests", "Partitions that Fetch failed for", &data.failed_fetch),
+        ] {
+            let name = format!("kafka_server_brokertopicmetrics_{name}");
+            registry.register(name, help, counter.clone());
+        }
+    });
 }
 
 impl Collector for Figures {

@@ -8,7 +8,7 @@ pub mod config;
 pub mod data;
 pub mod data_path;
 pub mod fetch_session;
-mod figures;
+pub mod figures;
 pub mod handlers;
 pub mod http;
 pub mod identity;

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The log may go elsewhere, or may not be set up yet.
-            eprintln!("ottla-broker: {error:#}");
+            eprintln!("ottla-broker: {}", explain(&error));
             ExitCode::FAILURE
         }
     }
@@ -135,6 +135,18 @@ impl Interrupts {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// The error with its causes, each said once: most of ours name their cause themselves.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn start_log(arguments: &Arguments) -> anyhow::Result<()> {

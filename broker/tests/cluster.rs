@@ -191,7 +191,8 @@ async fn health_and_metrics_are_served() {
     let cluster = Cluster::start().await;
     let dir = tempfile::tempdir().unwrap();
     let broker = cluster.broker(1, dir.path(), "").await.unwrap();
-    create(&client(&broker), "t", 3).await;
+    let client = client(&broker);
+    create(&client, "t", 3).await;
     let get = |path: &'static str| {
         let address = broker.http();
         async move {
@@ -211,13 +212,17 @@ async fn health_and_metrics_are_served() {
     while broker.services().data.partitions.len() < 3 && started.elapsed() < PATIENCE {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    produce(&client, "t", 0..30).await;
+    assert_eq!(consume(&client, "t", 30).await.len(), 30);
     let metrics = get("/metrics").await;
     for line in [
         "kafka_network_requestmetrics_requests_total{request=\"CreateTopics\"} 1",
         "kafka_server_replicamanager_partitioncount 3",
         "kafka_server_replicamanager_leadercount 3",
         "kafka_server_replicamanager_underreplicatedpartitions 0",
-        "kafka_log_log_size{topic=\"t\",partition=\"2\"} 0",
+        "kafka_log_log_size{topic=\"t\",partition=\"2\"}",
+        "kafka_server_brokertopicmetrics_messagesin_total 30",
+        "kafka_server_brokertopicmetrics_failedproducerequests_total 0",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }

@@ -415,8 +415,10 @@ impl<I: LogIo> Start<I> {
                 image = &mut reached => return Ok(image),
                 reason = failure(self.failure.subscribe()) => return Err(StartError::Image(reason)),
                 _ = reminder.tick() => {
-                    let trouble = self.image.status().trouble.unwrap_or_default();
-                    tracing::warn!(trouble, "waiting for {what}");
+                    match self.image.status().trouble {
+                        Some(trouble) => tracing::warn!(trouble, "waiting for {what}"),
+                        None => tracing::warn!("waiting for {what}"),
+                    }
                 }
             }
         }

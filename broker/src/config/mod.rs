@@ -49,6 +49,10 @@ pub struct Config {
     pub cluster_secret_file: Option<PathBuf>,
     /// Topics are created when clients name them (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
+    /// Partitions of a topic that is created so (`num.partitions`).
+    pub num_partitions: i32,
+    /// Replicas of each (`default.replication.factor`).
+    pub default_replication_factor: i16,
     /// Partitions in one answer of DescribeTopicPartitions (`max.request.partition.size.limit`).
     pub request_partition_limit: i32,
 }
@@ -132,6 +136,9 @@ impl Config {
             heartbeat_interval: server.millis("broker.heartbeat.interval.ms"),
             cluster_secret_file: server.text("cluster.secret.file").map(PathBuf::from),
             auto_create_topics: server.boolean("auto.create.topics.enable"),
+            num_partitions: server.int("num.partitions"),
+            default_replication_factor: i16::try_from(server.int("default.replication.factor"))
+                .unwrap_or(i16::MAX),
             request_partition_limit: server.int("max.request.partition.size.limit"),
             server: Arc::new(server),
         })

@@ -393,7 +393,11 @@ async fn named_topics_are_created_once_while_clients_repeat_themselves() {
         let header = RequestHeader::decode(&mut decoder).unwrap();
         let request = CreateTopicsRequest::decode(&mut decoder, header.api_version).unwrap();
         let topic = &request.topics[0];
-        assert_eq!((topic.num_partitions, topic.replication_factor), (-1, -1));
+        assert_eq!(
+            (topic.num_partitions, topic.replication_factor),
+            (3, 1),
+            "this broker's defaults"
+        );
         seen.lock().unwrap().push(topic.name.to_string());
         Err(LinkError::TimedOut)
     });

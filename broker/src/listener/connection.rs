@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_protocol::wire::Decoder;
-use ottla_protocol::{ApiKey, RequestHeader};
+use ottla_protocol::{ApiKey, RequestHeader, Str};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -60,6 +60,9 @@ struct Reader<'a, R> {
     shared: &'a Shared,
     flow: &'a Flow,
     info: &'a Arc<ConnectionInfo>,
+    /// What the client called itself last, apart from any frame: what waits for its answer must not keep
+    /// the memory of its request.
+    client_id: Str,
     queue: mpsc::Sender<Box<InFlight>>,
 }
 
@@ -83,6 +86,7 @@ pub(super) async fn serve<R, W>(
         shared,
         flow: &flow,
         info: &info,
+        client_id: Str::new(),
         queue,
     };
     let writer = Writer::new(write_half, &flow, shared);
@@ -162,7 +166,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
     }
 
     /// Decodes a request and runs its stages.
-    async fn handle(&self, frame: Bytes) -> Result<(RequestContext, Answer), ReadEnd> {
+    async fn handle(&mut self, frame: Bytes) -> Result<(RequestContext, Answer), ReadEnd> {
         let services = &self.shared.services;
         let received = services.clock.now();
         let request_bytes = frame.len();
@@ -170,13 +174,18 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         let header = RequestHeader::decode(&mut decoder).map_err(Refusal::from)?;
         let api_key =
             ApiKey::try_from(header.api_key).map_err(|_| Refusal::NotServed(header.api_key))?;
+        let client_id = header.client_id.unwrap_or_default();
+        if client_id != self.client_id {
+            self.client_id = client_id.detach();
+        }
+        drop(client_id);
         let principal = self.session.admit(api_key).ok_or(ReadEnd::Unauthenticated(api_key))?;
         let context = RequestContext {
             api_key,
             api_version: header.api_version,
             correlation_id: header.correlation_id,
             // The context outlives the frame, whose memory is counted, by as long as the answer waits.
-            client_id: header.client_id.map(|id| id.detach()).unwrap_or_default(),
+            client_id: self.client_id.clone(),
             connection: Arc::clone(self.info),
             principal,
             received,

@@ -33,6 +33,9 @@ pub(super) fn respond(poll: &Poll, candidates: &[Candidate], reading: Reading) -
     let mut had_records = Vec::new();
     for (candidate, result) in candidates.iter().zip(reading.results) {
         let (data, hint, told) = answer.partition(candidate, result);
+        let figures = &poll.data.figures;
+        figures.failed_fetch.inc_by(u64::from(data.error_code != 0));
+        figures.bytes_out.inc_by(data.records.as_ref().map_or(0, |records| records.len() as u64));
         let is_read = matches!(data.records, Some(Records::External { .. }));
         let is_settled = !is_read && data.error_code == 0 && data.diverging_epoch.epoch == -1;
         let is_new = session.with_entry(candidate.index, |entry| {

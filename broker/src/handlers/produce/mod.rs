@@ -117,7 +117,13 @@ async fn plan(
                 Err(unroutable) => Err(Status::Unroutable(unroutable)),
             };
             let status = match found {
-                Ok((handle, prepared)) => Status::Queued(queueing.add(&handle, prepared)),
+                Ok((handle, prepared)) => {
+                    let batch = &prepared.batch;
+                    let records = u64::try_from(batch.header.records_count).unwrap_or(0);
+                    data.figures.messages_in.inc_by(records);
+                    data.figures.bytes_in.inc_by(batch.bytes.len() as u64);
+                    Status::Queued(queueing.add(&handle, prepared))
+                }
                 Err(status) => status,
             };
             partitions.push(PartitionPlan { index, status });

@@ -83,6 +83,7 @@ impl Plan {
             partition_responses: (topic.partitions.iter())
                 .map(|partition| {
                     let (response, hint) = self.answer(topic, partition, &resolver);
+                    data.figures.failed_produce.inc_by(u64::from(response.error_code != 0));
                     hints.extend(hint);
                     response
                 })
