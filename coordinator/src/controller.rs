@@ -11,6 +11,7 @@ pub mod configs;
 pub mod decision;
 pub(crate) mod driver;
 pub mod election;
+pub mod fence;
 pub mod liveness;
 pub mod placement;
 pub mod plan;

@@ -8,75 +8,41 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use ottla_metadata::keys::{Key, KeySpace};
-use ottla_metadata::model::{self, Rest, Value};
+use ottla_metadata::keys::KeySpace;
 use ottla_metadata::store::{
-    Compare, GuardedWrite, KeyValue, MetaStore, Outcome, RetryPolicy, StoreError,
-    commit_until_known, read_key,
+    MetaStore, Outcome, RetryPolicy, StoreError, commit_until_known, read_key,
 };
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use super::fence::Written;
+
+use super::fence::{Fence, Fenced};
 use super::plan::Transaction;
 use crate::leadership::campaign::Term;
-
-/// The value of the head.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct ControllerHead {
-    /// Create revision of the election's key.
-    term: i64,
-    /// Raised by each write of the term.
-    sequence: i64,
-    /// Fields of later versions.
-    #[serde(flatten)]
-    rest: Rest,
-}
-
-impl Value for ControllerHead {}
-
-/// What became of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Written {
-    /// Applied, as this revision.
-    Committed(i64),
-    /// Not applied: a key was not as the decision saw it. Decide again once the image has this revision.
-    Refused(i64),
-    /// Not applied, and it never can be.
-    Failed(StoreError),
-    /// This term is over. Nothing of it will be applied any more.
-    Deposed,
-}
 
 /// Writes for one term. Owned by the driver, so that one transaction is in flight at most.
 #[derive(Debug)]
 pub struct Writer {
     store: Arc<dyn MetaStore>,
     keys: KeySpace,
-    head: ControllerHead,
-    head_revision: i64,
+    fence: Fence,
     health: watch::Sender<bool>,
 }
 
 impl Writer {
     /// Takes the head over for `term`, once for each term. `None` if the term is over already.
-    ///
-    /// The election's key is written again by the same transaction: the head is not part of the image, and
-    /// so an image that has reached the revision has all that former terms wrote.
     pub async fn begin(
         store: Arc<dyn MetaStore>,
         keys: KeySpace,
         term: &Term,
         health: watch::Sender<bool>,
     ) -> Option<Self> {
-        let head = ControllerHead { term: term.number, sequence: 0, rest: Rest::new() };
-        let mut writer = Self { store, keys, head, head_revision: 0, health };
-        let election = writer.election_key();
+        let fence = Fence::new(keys.clone(), term.number);
+        let mut writer = Self { store, keys, fence, health };
         loop {
-            writer.head_revision = writer.read_head().await;
-            let announcement = term.announcement.clone();
-            let again = GuardedWrite::new().put_leased(&election, announcement, term.lease);
+            let head = writer.read_head().await;
+            writer.fence.found_head(head);
+            let again = writer.fence.take_over(term.announcement.clone(), term.lease);
             match writer.send(again).await {
                 Written::Committed(_) => return Some(writer),
                 Written::Deposed => return None,
@@ -93,14 +59,15 @@ impl Writer {
 
     /// Revision of the last write; an image that has reached it shows all of them.
     pub fn revision(&self) -> i64 {
-        self.head_revision
+        self.fence.revision()
     }
 
     /// Writes one transaction and returns when it is known what became of it, however long the store is
     /// away. Dropping the future leaves that unknown, so it is only dropped when the term is over.
     pub async fn write(&mut self, transaction: &Transaction) -> Written {
         let write = transaction.guarded(&self.keys);
-        self.send(write).await
+        let fenced = self.fence.fence(write);
+        self.send(fenced).await
     }
 
     async fn read_head(&self) -> i64 {
@@ -115,21 +82,16 @@ impl Writer {
         }
     }
 
-    async fn send(&mut self, write: GuardedWrite) -> Written {
-        let mut next = self.head.clone();
-        next.sequence += 1;
-        let write = self.fence(write, &next);
+    async fn send(&mut self, fenced: Fenced) -> Written {
         loop {
-            match commit_until_known(&*self.store, &write, POLICY).await {
+            match commit_until_known(&*self.store, &fenced.write, POLICY).await {
                 Ok(Outcome::Committed { revision }) => {
                     self.health.send_replace(true);
-                    self.head = next;
-                    self.head_revision = revision;
-                    return Written::Committed(revision);
+                    return self.fence.handle_committed(&fenced, revision);
                 }
                 Ok(Outcome::Refused { revision, current }) => {
                     self.health.send_replace(true);
-                    return self.judge(next, revision, &current);
+                    return self.fence.handle_refused(&fenced, revision, &current);
                 }
                 Ok(Outcome::Unknown { reason }) => {
                     self.health.send_replace(false);
@@ -147,56 +109,6 @@ impl Writer {
             }
             tokio::time::sleep(PAUSE_MAX).await;
         }
-    }
-
-    /// The head comes first, since it is what shows whether a write was applied.
-    fn fence(&self, write: GuardedWrite, next: &ControllerHead) -> GuardedWrite {
-        let (head, election) = (self.keys.controller_head(), self.election_key());
-        let mut fenced = GuardedWrite::new()
-            .when(Compare::CreateRevision(election.clone(), self.head.term))
-            .when_unchanged(&head, self.head_revision)
-            .read_back(&election)
-            .put(&head, model::encode(next));
-        fenced.compares.extend(write.compares);
-        fenced.puts.extend(write.puts);
-        fenced.deletes.extend(write.deletes);
-        fenced
-    }
-
-    fn election_key(&self) -> Bytes {
-        Bytes::from(self.keys.format(&Key::Controller))
-    }
-
-    /// What a refusal means: the head tells whether an earlier copy was applied, the election whether the
-    /// term is over, and otherwise one of the decision's own compares failed.
-    fn judge(&mut self, next: ControllerHead, revision: i64, current: &[KeyValue]) -> Written {
-        let find = |key: &[u8]| current.iter().find(|kv| kv.key == key);
-        let head = find(self.keys.controller_head().as_bytes());
-        let stored: Option<ControllerHead> = head.and_then(|kv| {
-            model::decode("the controller's head", &kv.value)
-                .inspect_err(|error| tracing::error!(%error, "cannot read the controller's head"))
-                .ok()
-        });
-        if let (Some(kv), Some(stored)) = (head, &stored)
-            && (stored.term, stored.sequence) == (next.term, next.sequence)
-        {
-            self.head_revision = kv.mod_revision;
-            self.head = next;
-            return Written::Committed(kv.mod_revision);
-        }
-        let election = find(&self.election_key());
-        if election.is_none_or(|kv| kv.create_revision != self.head.term) {
-            return Written::Deposed;
-        }
-        if head.map_or(0, |kv| kv.mod_revision) != self.head_revision {
-            // Before the first write of the term the former one may still have moved the head.
-            if self.head.sequence == 0 {
-                return Written::Refused(revision);
-            }
-            tracing::error!("somebody else writes as the controller of this term, stepping down");
-            return Written::Deposed;
-        }
-        Written::Refused(revision)
     }
 }
 

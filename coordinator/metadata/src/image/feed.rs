@@ -25,7 +25,7 @@ use crate::store::{Event, KeyValue, Page, RangeRequest, StoreError, WatchBatch, 
 
 /// What happened to the feed's IO.
 #[derive(Debug)]
-pub(super) enum Input {
+pub enum Input {
     /// The page asked for last.
     Page(Result<Page, StoreError>),
     /// The watch asked for last: whether it tells progress.
@@ -36,7 +36,7 @@ pub(super) enum Input {
 
 /// IO that the feed wants.
 #[derive(Debug, PartialEq)]
-pub(super) enum Effect {
+pub enum Effect {
     /// Read a page, instead of any page asked for before.
     List(RangeRequest, Delay),
     /// Open a watch from this revision, instead of any other.
@@ -51,7 +51,7 @@ pub(super) enum Effect {
 
 /// When to do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delay {
+pub enum Delay {
     /// At once.
     None,
     /// After a pause that grows while nothing succeeds.
@@ -62,14 +62,21 @@ pub(super) enum Delay {
 
 /// What the feed cannot go on from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
+    /// A value that this process is too old for.
     Value(ModelError),
-    WentBackwards { store_id: u64, revision: i64 },
+    /// Not the store, or not the history, that was seen before.
+    WentBackwards {
+        /// The store found.
+        store_id: u64,
+        /// Its revision.
+        revision: i64,
+    },
 }
 
 /// The machine. It owns the newest image and what is being staged; it never reads a clock nor does IO.
 #[derive(Debug)]
-pub(super) struct Feed {
+pub struct Feed {
     keys: KeySpace,
     page_items: usize,
     store_id: Option<u64>,
@@ -113,7 +120,7 @@ struct Staged {
 
 impl Feed {
     /// A feed that refuses a store other than `store_id`, or one behind `highest_revision`.
-    pub(super) fn new(
+    pub fn new(
         keys: KeySpace,
         page_items: usize,
         store_id: Option<u64>,
@@ -125,26 +132,27 @@ impl Feed {
     }
 
     /// The first effect.
-    pub(super) fn start(&mut self, out: &mut Vec<Effect>) {
+    pub fn start(&mut self, out: &mut Vec<Effect>) {
         self.restart(Delay::None, out);
     }
 
     /// True while a list waits for the watch to pass its last page: progress should be asked for often.
-    pub(super) fn wants_progress(&self) -> bool {
+    pub fn wants_progress(&self) -> bool {
         matches!(&self.phase, Phase::Listing(listing) if listing.last.is_some())
     }
 
     /// True while a watch runs behind a complete list.
-    pub(super) fn is_following(&self) -> bool {
+    pub fn is_following(&self) -> bool {
         matches!(self.phase, Phase::Following)
     }
 
     /// What keeps the image from moving.
-    pub(super) fn trouble(&self) -> Option<&str> {
+    pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
-    pub(super) fn handle(&mut self, input: Input, out: &mut Vec<Effect>) -> Result<(), Fault> {
+    /// Takes one input; appends what is to be done to `out`.
+    pub fn handle(&mut self, input: Input, out: &mut Vec<Effect>) -> Result<(), Fault> {
         match input {
             Input::Page(Ok(page)) => self.handle_page(page, out),
             Input::Page(Err(error)) => {

@@ -3,7 +3,7 @@
 mod apply;
 mod driver;
 mod entry;
-mod feed;
+pub mod feed;
 mod picture;
 mod reader;
 
