@@ -13,12 +13,13 @@ use crate::partition::{Assignment, TopicSettings};
 /// Resolves topics' configurations: their own, then what is set for this broker, for all brokers, in the
 /// node's file, then the default.
 #[derive(Debug, Clone)]
-pub(super) struct SettingsResolver {
+pub struct SettingsResolver {
     broker: BrokerId,
     server: Arc<ServerConfig>,
 }
 
 impl SettingsResolver {
+    /// For `broker`, whose node's file is `server`.
     pub const fn new(broker: BrokerId, server: Arc<ServerConfig>) -> Self {
         Self { broker, server }
     }
@@ -62,12 +63,12 @@ impl SettingsResolver {
 }
 
 /// Whether this broker is to have a replica.
-pub(super) fn is_replica(partition: &Partition, broker: BrokerId) -> bool {
+pub fn is_replica(partition: &Partition, broker: BrokerId) -> bool {
     partition.replicas.contains(&broker.0)
 }
 
 /// Who leads. This broker does only in the life that the election meant.
-pub(super) fn assignment(partition: &Partition, broker: BrokerId, broker_epoch: i64) -> Assignment {
+pub fn assignment(partition: &Partition, broker: BrokerId, broker_epoch: i64) -> Assignment {
     let leads = partition.leader == broker.0
         && partition.leader_broker_epoch == broker_epoch
         && broker_epoch != NO_EPOCH;

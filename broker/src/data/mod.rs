@@ -6,7 +6,7 @@
 
 mod assigner;
 mod checkpoints;
-mod desired;
+pub mod desired;
 mod dir;
 
 use std::io;

@@ -123,8 +123,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
+    use ottla_metadata::keys::Key;
+    use ottla_metadata::model::{self, Rest};
     use ottla_metadata::store::embedded::{EmbeddedStore, Fault};
-    use ottla_metadata::store::{KeyRange, LeaseId};
+    use ottla_metadata::store::{GuardedWrite, KeyRange, LeaseId};
 
     use super::*;
     use crate::controller::plan::Change;

@@ -81,6 +81,8 @@ pub struct Feed {
     page_items: usize,
     store_id: Option<u64>,
     highest_revision: i64,
+    /// What `highest_revision` was when the page that is awaited was asked for.
+    asked_at: i64,
     image: Arc<Image>,
     phase: Phase,
     trouble: Option<String>,
@@ -128,7 +130,16 @@ impl Feed {
     ) -> Self {
         let image = Arc::new(Image::default());
         let phase = Phase::Starting;
-        Self { keys, page_items, store_id, highest_revision, image, phase, trouble: None }
+        Self {
+            keys,
+            page_items,
+            store_id,
+            highest_revision,
+            asked_at: highest_revision,
+            image,
+            phase,
+            trouble: None,
+        }
     }
 
     /// The first effect.
@@ -153,6 +164,15 @@ impl Feed {
 
     /// Takes one input; appends what is to be done to `out`.
     pub fn handle(&mut self, input: Input, out: &mut Vec<Effect>) -> Result<(), Fault> {
+        let before = out.len();
+        let result = self.handle_input(input, out);
+        if out[before..].iter().any(|effect| matches!(effect, Effect::List(..))) {
+            self.asked_at = self.highest_revision;
+        }
+        result
+    }
+
+    fn handle_input(&mut self, input: Input, out: &mut Vec<Effect>) -> Result<(), Fault> {
         match input {
             Input::Page(Ok(page)) => self.handle_page(page, out),
             Input::Page(Err(error)) => {
@@ -319,13 +339,14 @@ impl Feed {
         }
     }
 
-    /// A range is linearizable, so a revision below one already seen is not lag but another history.
+    /// A range is linearizable, so a revision below one that was seen when the page was asked for is not lag
+    /// but another history. What the watch has delivered since may well be newer.
     fn check_store(&mut self, page: &Page) -> Result<(), Fault> {
         let another = self.store_id.is_some_and(|id| id != page.store_id);
-        if another || page.revision < self.highest_revision {
+        if another || page.revision < self.asked_at {
             return Err(Fault::WentBackwards { store_id: page.store_id, revision: page.revision });
         }
-        self.highest_revision = page.revision;
+        self.highest_revision = self.highest_revision.max(page.revision);
         Ok(())
     }
 

@@ -414,6 +414,30 @@ fn newer_value_stops_the_feed_and_a_broken_one_keeps_the_old_image() {
     assert!(matches!(faults[..], [Fault::Value(_)]), "{faults:?}");
 }
 
+/// A page travels beside the watch: what the watch delivers in the meantime may be newer than the page.
+#[test]
+fn page_that_the_watch_overtakes_is_no_sign_of_another_history() {
+    let keys = KeySpace::default();
+    let page = |revision, more| {
+        let page = crate::store::Page { store_id: 1, revision, items: vec![], more };
+        Input::Page(Ok(page))
+    };
+    let mut feed = Feed::new(keys, 3, None, 0);
+    let mut out = Vec::new();
+    feed.start(&mut out);
+    feed.handle(page(50, true), &mut out).unwrap();
+    feed.handle(Input::Watching(Ok(true)), &mut out).unwrap();
+    let batch = crate::store::WatchBatch { revision: 52, events: vec![] };
+    feed.handle(Input::Item(WatchItem::Batch(batch)), &mut out).unwrap();
+    feed.handle(page(51, false), &mut out).unwrap();
+    assert!(feed.is_following());
+    let shown = out.into_iter().filter_map(|effect| match effect {
+        Effect::Publish(image) => Some(image.revision()),
+        _ => None,
+    });
+    assert_eq!(shown.collect::<Vec<_>>(), [52]);
+}
+
 #[test]
 fn store_that_went_backwards_is_refused() {
     let keys = KeySpace::default();

@@ -1,0 +1,124 @@
+//! What goes wrong, and when: drawn from the seed.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::env::{Env, Event, Node};
+
+/// Something that the world does to the nodes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fault {
+    /// A process dies, and is started again after this time.
+    Crash(Node, Duration),
+    /// A machine loses power for this time.
+    PowerCut(u8, Duration),
+    /// The same, in one of the next writes to its disk.
+    PowerCutSoon(u8, Duration),
+    /// A broker is stopped in an orderly way for this time.
+    Stop(u8, Duration),
+    /// A process stands still for this time.
+    Pause(Node, Duration),
+    /// A node starts.
+    Start(Node),
+    /// Nothing gets from one node to the other for this time.
+    Cut(Node, Node, Duration),
+    /// The store stops answering for this time.
+    PauseStore(Duration),
+    /// The store goes on.
+    ResumeStore,
+    /// The store forgets its history.
+    Compact,
+    /// The store ends every watch.
+    BreakWatches,
+    /// So many messages in a thousand are lost, and so many are very late, for this time.
+    Noise(u16, u16, Duration),
+    /// The noise is over.
+    Quiet,
+    /// No more faults: everything is repaired.
+    End,
+    /// The world looks whether everything is done.
+    Look,
+}
+
+/// The cluster of a seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Brokers.
+    pub brokers: u8,
+    /// Coordinators.
+    pub coordinators: u8,
+    /// Whether machines lose power; processes die in any case.
+    pub has_power_cuts: bool,
+    /// How long faults go on.
+    pub faults: Duration,
+}
+
+impl Shape {
+    /// The shape of a seed.
+    pub fn draw(env: &mut Env) -> Self {
+        Self {
+            brokers: env.rng.random_range(1..=3),
+            coordinators: env.rng.random_range(1..=3),
+            has_power_cuts: env.rng.random_bool(0.5),
+            faults: env.between(Duration::from_secs(6), Duration::from_secs(14)),
+        }
+    }
+
+    /// Plans all faults.
+    pub fn plan(&self, env: &mut Env) {
+        let mut at = env.between(Duration::from_secs(1), Duration::from_secs(3));
+        while at < self.faults {
+            let fault = self.draw_fault(env);
+            env.schedule(at, Event::Fault(fault));
+            at += env.between(Duration::from_millis(100), Duration::from_millis(1_500));
+        }
+        env.schedule(self.faults, Event::Fault(Fault::End));
+    }
+
+    fn draw_fault(&self, env: &mut Env) -> Fault {
+        let broker = env.rng.random_range(0..self.brokers);
+        let coordinator = Node::Coordinator(env.rng.random_range(0..self.coordinators));
+        // Often within the lease, so that nobody notices by its end.
+        let away = env.between(Duration::from_millis(50), Duration::from_secs(5));
+        let short = env.between(Duration::from_millis(50), Duration::from_millis(1_500));
+        let long = env.between(Duration::from_millis(200), Duration::from_secs(6));
+        match env.rng.random_range(0..100) {
+            0..22 if self.has_power_cuts => {
+                if env.rng.random_bool(0.6) {
+                    Fault::PowerCutSoon(broker, short.max(away / 3))
+                } else {
+                    Fault::PowerCut(broker, short)
+                }
+            }
+            0..22 => Fault::Crash(Node::Broker(broker), short),
+            22..30 => Fault::Crash(Node::Broker(broker), away),
+            30..36 if !self.has_power_cuts => Fault::Stop(broker, short),
+            30..44 => Fault::Pause(Node::Broker(broker), long),
+            44..52 => Fault::Crash(coordinator, away),
+            52..58 => Fault::Pause(coordinator, long),
+            58..76 => {
+                let (from, to) = self.draw_pair(env);
+                Fault::Cut(from, to, long)
+            }
+            76..82 => Fault::PauseStore(long / 2),
+            82..87 => Fault::Compact,
+            87..91 => Fault::BreakWatches,
+            _ => Fault::Noise(env.rng.random_range(0..200), env.rng.random_range(0..60), long),
+        }
+    }
+
+    fn draw_pair(&self, env: &mut Env) -> (Node, Node) {
+        let broker = Node::Broker(env.rng.random_range(0..self.brokers));
+        let coordinator = Node::Coordinator(env.rng.random_range(0..self.coordinators));
+        let client = Node::Client(env.rng.random_range(0..5));
+        let pairs = [
+            (broker, Node::Store),
+            (broker, coordinator),
+            (coordinator, Node::Store),
+            (client, broker),
+        ];
+        let (one, other) = pairs[env.rng.random_range(0..pairs.len())];
+        if env.rng.random_bool(0.5) { (one, other) } else { (other, one) }
+    }
+}
