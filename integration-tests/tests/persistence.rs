@@ -124,9 +124,15 @@ fn fetch(client: &mut WireClient, offset: usize) -> Bytes {
         topics: vec![topic],
         ..Default::default()
     };
-    let mut response = client.call(12, &request);
-    let partition = response.responses.remove(0).partitions.remove(0);
-    assert_eq!(partition.error_code, 0);
+    let partition = loop {
+        let mut response = client.call(12, &request);
+        let partition = response.responses.remove(0).partitions.remove(0);
+        match partition.error_code {
+            0 => break partition,
+            NOT_LEADER => {} // not yet, after a restart
+            code => panic!("error {code}"),
+        }
+    };
     match partition.records {
         Some(Records::Memory(bytes)) => bytes,
         _ => Bytes::new(),
