@@ -3,6 +3,7 @@
 mod cluster;
 mod connect;
 mod consume;
+mod dev;
 mod format;
 mod input;
 mod log_dump;
@@ -10,17 +11,26 @@ mod output;
 mod produce;
 mod topics;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+use tracing_subscriber::EnvFilter;
 
 use cluster::Cluster;
 use consume::Consume;
+use dev::Dev;
 use log_dump::LogDump;
 use output::Output;
 use produce::Produce;
 use topics::Topics;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version, about = "Event streaming that speaks Kafka's protocol")]
@@ -44,6 +54,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a broker and a coordinator in one process, for development.
+    Dev(Dev),
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topics(Topics),
@@ -65,9 +77,8 @@ enum Log {
     Dump(LogDump),
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(&Cli::parse()).await {
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough, as `head` does.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -78,8 +89,28 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<()> {
+fn run(cli: &Cli) -> Result<()> {
+    start_logging();
     match &cli.command {
+        Command::Dev(dev) => dev.run(),
+        _ => Builder::new_current_thread().enable_all().build()?.block_on(call(cli)),
+    }
+}
+
+/// Logs go to standard error, as much as RUST_LOG asks for; by default only what went wrong.
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    log.init();
+}
+
+/// A command that ends when it has its answer.
+async fn call(cli: &Cli) -> Result<()> {
+    match &cli.command {
+        Command::Dev(_) => unreachable!("it has a runtime of its own"),
         Command::Topics(topics) => topics.run(&cli.bootstrap_server, cli.output).await,
         Command::Produce(produce) => produce.run(&cli.bootstrap_server).await,
         Command::Consume(consume) => consume.run(&cli.bootstrap_server, cli.output).await,
