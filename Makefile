@@ -38,7 +38,7 @@ check: tools ## formatting, lints, tidy, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo run -q -p ottla-xtask -- tidy
-	RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc -q --workspace --no-deps --document-private-items
 
 bench: tools ## micro-benchmarks, printed beside the machine's own limits
 	cargo bench --workspace
