@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 BROKERS ?= 1
 BOOTSTRAP ?= 127.0.0.1:9092
 
-.PHONY: help demo dev up down status logs test check bench fmt build tools clean
+.PHONY: help demo dev up down status logs test sim check bench fmt build tools clean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test: tools ## every test, against real etcd and real clients
 	@ops/local/install test
 	cargo build --workspace --bins
 	ETCD="$$(ops/local/etcd-path)" cargo test --workspace
+
+sim: tools ## run SEEDS=1000 seeds of the simulator, from FIRST_SEED=1 on
+	OTTLA_SIM_SEEDS=$(or $(SEEDS),1000) OTTLA_SIM_FIRST_SEED=$(or $(FIRST_SEED),1) \
+		cargo test -p ottla-integration-tests --test simulation
 
 check: tools ## formatting, lints, tidy, documentation
 	cargo fmt --all --check
