@@ -11,6 +11,9 @@ use super::env::{Env, Event, Node};
 pub enum Fault {
     /// A process dies, and is started again after this time.
     Crash(Node, Duration),
+    /// A broker's process dies and is started again, and soon its machine loses power, for this time: what
+    /// the first life wrote and did not sync the second has shown.
+    CrashThenCut(u8, Duration),
     /// A machine loses power for this time.
     PowerCut(u8, Duration),
     /// The same, in one of the next writes to its disk.
@@ -19,6 +22,8 @@ pub enum Fault {
     Stop(u8, Duration),
     /// A process stands still for this time.
     Pause(Node, Duration),
+    /// A process goes on, if it is not paused for longer.
+    Resume(Node),
     /// A node starts.
     Start(Node),
     /// Nothing gets from one node to the other for this time.
@@ -84,6 +89,7 @@ impl Shape {
         let short = env.between(Duration::from_millis(50), Duration::from_millis(1_500));
         let long = env.between(Duration::from_millis(200), Duration::from_secs(6));
         match env.rng.random_range(0..100) {
+            0..8 if self.has_power_cuts => Fault::CrashThenCut(broker, short),
             0..22 if self.has_power_cuts => {
                 if env.rng.random_bool(0.6) {
                     Fault::PowerCutSoon(broker, short.max(away / 3))

@@ -364,7 +364,7 @@ impl Running {
         for (slot, ticket) in started {
             data.next_sync += 1;
             data.syncs.insert(data.next_sync, Sync::Waiting(slot, ticket));
-            let longest = if env.rng.random_bool(0.05) { 300 } else { 15 };
+            let longest = if env.rng.random_bool(0.15) { 400 } else { 15 };
             let pause = env.between(Duration::from_micros(100), Duration::from_millis(longest));
             env.timer(self.me, pause, Timer::SyncRun(data.next_sync));
         }
