@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
 /// The id that the kernel drew when the machine started: the same as in a former life means that the
@@ -22,6 +23,37 @@ pub fn memory_bytes() -> u64 {
     let limit = limits.iter().filter_map(|path| fs::read_to_string(path).ok());
     let limit = limit.filter_map(|text| text.trim().parse::<u64>().ok()).min();
     limit.map_or(machine, |limit| limit.min(machine))
+}
+
+/// Lets this process open as many files as the system allows it to, and logs how many. Every connection
+/// takes one, and every segment that is in use several; systems start programs with few. For the start of a
+/// program; a limit that cannot be raised is told and left.
+pub fn raise_open_files() {
+    let before = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: before.maximum, ..before };
+    if before.current != wanted.current
+        && let Err(error) = setrlimit(Resource::Nofile, wanted)
+    {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    let now = getrlimit(Resource::Nofile);
+    let (was, soft, hard) = (figure(before.current), figure(now.current), figure(now.maximum));
+    tracing::info!(%was, %soft, %hard, "limit of open files");
+    if is_low(now.maximum) {
+        tracing::warn!(%hard, "few files may be open at once; allow at least {OPEN_FILES_MIN} \
+            (`ulimit -n` in a shell, LimitNOFILE of a systemd unit)");
+    }
+}
+
+/// Open files that a broker should be allowed to have.
+const OPEN_FILES_MIN: u64 = 10_000;
+
+fn is_low(limit: Option<u64>) -> bool {
+    limit.is_some_and(|limit| limit < OPEN_FILES_MIN)
+}
+
+fn figure(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
 }
 
 /// Runs something that waits for the disk on a thread of its own. For the start, the end, and what
@@ -57,6 +89,27 @@ mod tests {
         assert_eq!(total_of("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
         assert_eq!(total_of("MemFree: 1 kB\n"), None);
         assert!(1 << 20 < memory_bytes());
+    }
+
+    #[test]
+    fn open_files_are_raised_to_what_the_system_allows() {
+        // Raising harms no test that runs beside this one.
+        let hard = getrlimit(Resource::Nofile).maximum;
+        if let Some(low) = hard.and_then(|hard| hard.checked_sub(1)) {
+            let lowered = Rlimit { current: Some(low), maximum: hard };
+            setrlimit(Resource::Nofile, lowered).unwrap();
+        }
+        raise_open_files();
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!((now.current, now.maximum), (hard, hard));
+    }
+
+    #[test]
+    fn only_a_small_limit_of_open_files_is_warned_of() {
+        assert!(is_low(Some(9_999)));
+        assert!(!is_low(Some(10_000)));
+        assert!(!is_low(None));
+        assert_eq!((figure(Some(1024)), figure(None)), ("1024".into(), "unlimited".into()));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use ottla_broker::broker::{Broker, Handle};
 use ottla_broker::config::{Config, etcd};
+use ottla_broker::machine;
 use ottla_broker::relay::StreamTransport;
 use ottla_client::connection::TcpConnector;
 use ottla_metadata::store::etcd::EtcdStore;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     start_log(&arguments)?;
+    machine::raise_open_files();
     let (config, warnings) = Config::load(&arguments.config, &arguments.overrides)?;
     for warning in warnings {
         tracing::warn!("{warning}");

@@ -74,6 +74,7 @@ impl Dev {
     /// # Errors
     /// When it cannot start, or cannot go on.
     pub fn run(&self) -> Result<()> {
+        ottla_broker::machine::raise_open_files();
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(self.serve())
     }
