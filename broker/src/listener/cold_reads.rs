@@ -31,6 +31,7 @@ struct Job {
     position: u64,
     len: usize,
     buffer: PooledBuffer,
+    /// Goes with the job, not with the caller, who may give up: what has a turn has a place in the queue.
     turn: OwnedSemaphorePermit,
     reply: oneshot::Sender<(PooledBuffer, io::Result<usize>)>,
 }
@@ -132,5 +133,38 @@ mod tests {
         futures_util::future::try_join_all(all).await.unwrap();
         assert_eq!(pool.available(), 4);
         assert!(*reads.shared.threads.lock().unwrap() <= 2);
+    }
+
+    /// Reads once it is let.
+    struct Gated(Mutex<Receiver<()>>);
+
+    impl SliceSource for Gated {
+        fn read_cached(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn read_cold(&self, _: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().recv().map_err(io::Error::other)?;
+            Ok(buffer.len())
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_that_give_up_leave_no_jobs_without_a_turn() {
+        let (let_go, gate) = sync_channel(8);
+        let source: Arc<dyn SliceSource> = Arc::new(Gated(Mutex::new(gate)));
+        let (pool, reads) = (BufferPool::new(8), ColdReads::new(1));
+        let read = |buffer| reads.read(Arc::clone(&source), 0, 10, buffer);
+        for _ in 0..4 {
+            // Polled once and dropped; the first holds the only thread up.
+            let mut given_up = Box::pin(read(pool.acquire().await));
+            assert!(futures_util::poll!(&mut given_up).is_pending());
+        }
+        let mut last = Box::pin(read(pool.acquire().await));
+        assert!(futures_util::poll!(&mut last).is_pending(), "waits for its turn");
+        let_go.send(()).unwrap();
+        let_go.send(()).unwrap();
+        assert_eq!(last.await.unwrap().1, 10);
+        assert_eq!(pool.available(), 8);
     }
 }
