@@ -32,7 +32,8 @@ logs: ## follow the logs of every process
 test: tools ## every test, against real etcd and real clients
 	@ops/local/install test
 	cargo build --workspace --bins
-	ETCD="$$(ops/local/etcd-path)" cargo test --workspace
+	ETCD="$$(ops/local/etcd-path)" cargo test --workspace --exclude ottla-client
+	ops/local/with-cluster cargo test -p ottla-client
 
 sim: tools ## run SEEDS=1000 seeds of the simulator, from FIRST_SEED=1 on
 	OTTLA_SIM_SEEDS=$(or $(SEEDS),1000) OTTLA_SIM_FIRST_SEED=$(or $(FIRST_SEED),1) \

@@ -108,8 +108,9 @@ fn told(
     configs: &[Resolved],
 ) -> DescribeConfigsResult {
     let is_asked = |config: &&Resolved| match &resource.configuration_keys {
-        Some(keys) => keys.iter().any(|key| **key == *config.name),
-        None => true,
+        // None named means all, as for Kafka: some clients send an empty list for it.
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| **key == *config.name),
+        _ => true,
     };
     let configs = configs.iter().filter(is_asked).map(|config| DescribeConfigsResourceResult {
         name: Str::from(config.name.as_str()),

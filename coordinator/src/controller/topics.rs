@@ -3,7 +3,7 @@
 //! The key `topics/<name>` is the commit point of all of it. Partition keys are written first and do not
 //! exist for anybody until the topic key counts them; deleting moves the topic key away, after which its
 //! partition keys are mere rubbish. So whoever dies in the middle leaves a topic that is there as a whole
-//! or not at all, and rubbish for [`collect`].
+//! or not at all, and rubbish for [`collect()`].
 
 mod collect;
 mod create;

@@ -106,6 +106,8 @@ fn describe_topic(session: &mut Session) {
     let all = describe(session, TOPIC, "tuned", None);
     let names: Vec<_> = all.split(" | ").filter_map(|c| c.split('=').next()).collect();
     session.note("names of all", names.join(" "));
+    let count = describe(session, TOPIC, "tuned", Some(&[])).split(" | ").count();
+    session.note("as many when none is named", count);
     let text = describe(session, TOPIC, "missing", None);
     session.note("describe an unknown topic", text);
     let text = describe(session, TOPIC, "a b", None);
