@@ -97,9 +97,10 @@ fn seed_tells_the_same_story_twice() {
 
 /// The first objection that some seed raises when `tamper` takes a rule away.
 fn objection_without(tamper: Tamper) -> Option<String> {
-    (1..=TAMPERED_SEEDS).find_map(|seed| {
+    let mut seeds = TAMPERED_SEEDS;
+    seeds.find_map(|seed| {
         let report = run(seed, Options { tamper: Some(tamper), ..Options::default() });
-        report.objections.into_iter().next()
+        report.objections.into_iter().next().map(|objection| format!("seed {seed}: {objection}"))
     })
 }
 
@@ -137,8 +138,9 @@ fn leader_that_keeps_its_epoch_in_a_new_life_is_objected_to() {
 
 #[test]
 fn controller_that_compares_nothing_is_objected_to() {
-    objection_without(write_blindly).expect("some seed fails");
+    let objection = objection_without(write_blindly).expect("some seed fails");
+    assert!(objection.contains("follows") || objection.contains("belongs to"), "{objection}");
 }
 
-/// Seeds that are tried until one fails.
-const TAMPERED_SEEDS: u64 = 100;
+/// Seeds that are tried until one fails; one that shows the rarest of these rules is near their start.
+const TAMPERED_SEEDS: std::ops::Range<u64> = 101..600;

@@ -254,6 +254,9 @@ impl Running {
                 term.has_rubbish = true;
                 self.go_on(env, job);
             }
+            Written::Failed(StoreError::LeaseNotFound(_)) => {
+                self.step_down(env, "its lease is gone");
+            }
             Written::Failed(error) => {
                 env.history.object(format!("the store can never take a write: {error}"));
                 self.step_down(env, "a write failed");
