@@ -6,16 +6,26 @@ use std::{
     process::Command,
 };
 
-use ottla_integration_tests::harness::{Cluster, interop};
+use ottla_integration_tests::harness::{Cluster, binary, interop};
 
 const ADDRESS: &str = "127.0.0.1:9092";
 
-/// The README's code block in this language, with the cluster's address in place of the default one.
-fn snippet(language: &str, cluster: &Cluster) -> String {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("the README")
+}
+
+/// The README's code block in this language.
+fn block(language: &str) -> String {
+    let readme = readme();
     let opening = format!("```{language}\n");
     let (_, rest) = readme.split_once(&opening).unwrap_or_else(|| panic!("no {language} block"));
     let (block, _) = rest.split_once("```").expect("the block ends");
+    block.to_owned()
+}
+
+/// A client's snippet, with the cluster's address in place of the default one.
+fn snippet(language: &str, cluster: &Cluster) -> String {
+    let block = block(language);
     assert!(block.contains(ADDRESS), "{block}");
     block.replace(ADDRESS, &cluster.bootstrap())
 }
@@ -32,7 +42,18 @@ fn built(client: &str) -> PathBuf {
 }
 
 fn run(what: &str, command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|e| panic!("{what}: {e}"));
+    // A client that hangs fails its test rather than the whole run.
+    let mut bounded = Command::new("timeout");
+    bounded.arg("120").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            bounded.env(name, value);
+        }
+    }
+    if let Some(folder) = command.get_current_dir() {
+        bounded.current_dir(folder);
+    }
+    let output = bounded.output().unwrap_or_else(|e| panic!("{what}: {e}"));
     let (stdout, stderr) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{what}: {stdout}\n{stderr}");
@@ -42,6 +63,36 @@ fn run(what: &str, command: &mut Command) -> String {
 /// Builds a client's libraries; false where its toolchain is missing.
 fn prepared(client: &str) -> bool {
     interop(client, &["build"]).is_ok()
+}
+
+#[test]
+fn every_make_target_of_the_readme_exists() {
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("the Makefile");
+    let readme = readme();
+    let named: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("make "))
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect();
+    assert!(5 < named.len(), "{named:?}");
+    for target in named {
+        assert!(makefile.contains(&format!("\n{target}: ")), "no target {target}");
+    }
+}
+
+#[test]
+fn ottla_snippet_runs() {
+    let cluster = Cluster::single();
+    let folder = binary("ottla").parent().expect("its folder").to_owned();
+    let path = std::env::var("PATH").expect("a path");
+    let mut command = Command::new("bash");
+    command.args(["-ec", &block("ottla")]);
+    command.env("PATH", format!("{}:{path}", folder.display()));
+    command.env("OTTLA_BOOTSTRAP_SERVER", cluster.bootstrap());
+    let output = run("ottla", &mut command);
+    assert!(output.contains("created topic orders with 3 partitions"), "{output}");
+    assert!(output.contains(r#"{"id": 1}"#), "{output}");
+    assert!(output.contains("Usage: ottla"), "{output}");
 }
 
 #[test]

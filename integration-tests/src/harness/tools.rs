@@ -20,7 +20,7 @@ const SKIPPED_STATUS: i32 = 77;
 /// # Panics
 /// When the client fails; its error output is in the message.
 pub fn interop(client: &str, arguments: &[&str]) -> Result<String, Skipped> {
-    let mut command = Command::new(here("interop/run"));
+    let mut command = bounded(&here("interop/run"));
     command.arg(client).args(arguments);
     output_or_skip(&format!("{client} {arguments:?}"), command)
 }
@@ -49,9 +49,16 @@ pub fn apache_kafka(arguments: &[&str]) -> Result<String, Skipped> {
     if !on_path("java") || !on_path("python3") {
         return skip("Apache Kafka needs Java 17 and Python 3".to_owned());
     }
-    let mut command = Command::new(here("apache-kafka/apache-kafka"));
+    let mut command = bounded(&here("apache-kafka/apache-kafka"));
     command.args(arguments);
     output_or_skip(&format!("apache-kafka {arguments:?}"), command)
+}
+
+/// A program that hangs fails its test rather than the whole run. The bound has room for a first build of its libraries.
+fn bounded(program: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg("300").arg(program);
+    command
 }
 
 fn output_or_skip(what: &str, mut command: Command) -> Result<String, Skipped> {
