@@ -19,6 +19,7 @@ pub const LOG: &[ConfigDef] = &[
     ),
     ConfigDef::list("cordoned.log.dirs", "")
         .per_broker()
+        .no_effect("log folders cannot be kept from new partitions yet")
         .doc("Folders of `log.dirs` that get no new partitions; `*` for all."),
     ConfigDef::int("log.segment.bytes", "1073741824")
         .at_least(1048576)
@@ -59,23 +60,30 @@ pub const LOG: &[ConfigDef] = &[
             Synonym::minutes("log.retention.minutes"),
             Synonym::hours("log.retention.hours"),
         ])
+        .no_effect(reason::RETENTION)
         .doc(
             "Milliseconds for which topics without `retention.ms` of their own keep records; \
              wins over minutes and hours. -1 keeps them for ever.",
         ),
-    ConfigDef::int("log.retention.minutes", "").nullable().high().doc(
+    ConfigDef::int("log.retention.minutes", "").nullable().high().no_effect(reason::RETENTION).doc(
         "Minutes for which topics without `retention.ms` of their own keep records; wins \
              over hours.",
     ),
     ConfigDef::int("log.retention.hours", "168")
         .high()
+        .no_effect(reason::RETENTION)
         .doc("Hours for which topics without `retention.ms` of their own keep records."),
-    ConfigDef::long("log.retention.bytes", "-1").high().cluster_wide().doc(
-        "Bytes that partitions of topics without `retention.bytes` of their own keep at \
+    ConfigDef::long("log.retention.bytes", "-1")
+        .high()
+        .cluster_wide()
+        .no_effect(reason::RETENTION)
+        .doc(
+            "Bytes that partitions of topics without `retention.bytes` of their own keep at \
              least; -1 sets no limit.",
-    ),
+        ),
     ConfigDef::long("log.retention.check.interval.ms", "300000")
         .at_least(1)
+        .no_effect(reason::RETENTION)
         .doc("Milliseconds between two looks for segments to delete."),
     ConfigDef::list("log.cleanup.policy", "delete")
         .check(Validator::EachOf(&["compact", "delete"]))
@@ -97,10 +105,15 @@ pub const LOG: &[ConfigDef] = &[
             "Records after which topics without `flush.messages` of their own are synced to \
              disk.",
         ),
-    ConfigDef::long("log.segment.delete.delay.ms", "60000").at_least(0).high().cluster_wide().doc(
-        "Milliseconds before removed files leave the disk, for topics without \
+    ConfigDef::long("log.segment.delete.delay.ms", "60000")
+        .at_least(0)
+        .high()
+        .cluster_wide()
+        .no_effect(reason::DELETE_DELAY)
+        .doc(
+            "Milliseconds before removed files leave the disk, for topics without \
              `file.delete.delay.ms` of their own.",
-    ),
+        ),
     ConfigDef::long("log.flush.scheduler.interval.ms", "9223372036854775807").high().doc(
         "Milliseconds between two looks for logs to sync; stands in for \
              `log.flush.interval.ms`.",
@@ -111,16 +124,22 @@ pub const LOG: &[ConfigDef] = &[
         .cluster_wide()
         .synonyms(&[Synonym::same("log.flush.scheduler.interval.ms")])
         .doc("Milliseconds after which topics without `flush.ms` of their own are synced to disk."),
-    ConfigDef::int("log.flush.offset.checkpoint.interval.ms", "60000").at_least(0).high().doc(
-        "Milliseconds between two writes of the recovery points, from which a restart \
+    ConfigDef::int("log.flush.offset.checkpoint.interval.ms", "60000")
+        .at_least(0)
+        .high()
+        .no_effect(reason::CHECKPOINTS)
+        .doc(
+            "Milliseconds between two writes of the recovery points, from which a restart \
              after a crash checks the logs.",
-    ),
+        ),
     ConfigDef::int("log.flush.start.offset.checkpoint.interval.ms", "60000")
         .at_least(0)
         .high()
+        .no_effect(reason::CHECKPOINTS)
         .doc("Milliseconds between two writes of the logs' start offsets."),
     ConfigDef::boolean("log.preallocate", "false")
         .cluster_wide()
+        .no_effect(reason::PREALLOCATE)
         .doc("Whether topics without `preallocate` of their own reserve a segment's space."),
     ConfigDef::int("num.recovery.threads.per.data.dir", "2")
         .at_least(1)

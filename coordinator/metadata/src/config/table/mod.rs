@@ -47,16 +47,23 @@ pub const BROKER_AREAS: &[(&str, &[ConfigDef])] = &[
 
 /// Why a known config does nothing.
 pub(super) mod reason {
+    pub const CHECKPOINTS: &str = "the files are written every five seconds";
     pub const COMPACTION: &str = "log compaction is not built yet";
+    pub const DELETE_DELAY: &str = "files that leave a log do not wait for a set time";
     pub const GROUPS: &str = "groups are not built yet";
+    pub const INTERNODE: &str =
+        "nodes cannot prove yet who they are, so inter-node traffic is on loopback only for now";
     pub const JVM: &str = "there is no Java machine, and no classes are loaded";
     pub const METRICS: &str = "metrics are served over HTTP in Prometheus's format";
+    pub const PREALLOCATE: &str = "space is reserved ahead of what is written, for every topic";
     pub const PURGATORY: &str = "what waits is removed as soon as it is done, so nothing is swept";
     pub const QUOTAS: &str = "quotas are not built yet";
     pub const RAFT: &str = "the cluster's metadata is in etcd, and there is no Raft quorum";
     pub const REPLICATION: &str = "replication between brokers is not built yet";
+    pub const RETENTION: &str = "old segments are not deleted by themselves yet";
     pub const SECURITY: &str = "TLS and SASL are not built yet";
     pub const SHARE: &str = "share groups are not built yet";
+    pub const SOCKETS: &str = "the system sizes the buffers of connections";
     pub const STREAMS: &str = "streams groups are not built yet";
     pub const THREADS: &str = "threads follow the number of processors and log folders";
     pub const TIERED: &str = "tiered storage is not built yet";

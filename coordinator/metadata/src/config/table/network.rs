@@ -38,11 +38,11 @@ pub const NETWORK: &[ConfigDef] = &[
             "Security protocol among brokers, which picks the listener of that name; not \
              together with `inter.broker.listener.name`.",
         ),
-    ConfigDef::int("socket.send.buffer.bytes", "102400").high().doc(
+    ConfigDef::int("socket.send.buffer.bytes", "102400").high().no_effect(reason::SOCKETS).doc(
         "Size in bytes of the system's send buffer of each connection; -1 leaves it to \
              the system.",
     ),
-    ConfigDef::int("socket.receive.buffer.bytes", "102400").high().doc(
+    ConfigDef::int("socket.receive.buffer.bytes", "102400").high().no_effect(reason::SOCKETS).doc(
         "Size in bytes of the system's receive buffer of each connection; -1 leaves it to \
              the system.",
     ),
@@ -87,10 +87,12 @@ pub const NETWORK: &[ConfigDef] = &[
         "Requests that may wait for a thread before no more are read. Ottla bounds what \
              waits by bytes.",
     ),
-    ConfigDef::long("queued.max.request.bytes", "-1").doc(
-        "Bytes of requests that may wait before no more are read; -1 lets the broker \
+    ConfigDef::long("queued.max.request.bytes", "-1")
+        .no_effect("the bound always follows the machine's memory")
+        .doc(
+            "Bytes of requests that may wait before no more are read; -1 lets the broker \
              choose from the machine's memory.",
-    ),
+        ),
     ConfigDef::int("num.network.threads", "3")
         .at_least(1)
         .high()

@@ -53,13 +53,12 @@ pub const OWN: &[ConfigDef] = &[
         .low()
         .own()
         .doc("Milliseconds after which a call to etcd that has no answer counts as failed."),
-    ConfigDef::list("coordinator.endpoints", "").check(Validator::HostPorts).own().doc(
+    ConfigDef::list("coordinator.endpoints", "").check(Validator::HostPorts).own().no_effect("the active coordinator is found through etcd").doc(
         "Inter-node addresses of coordinators, as `host:port`. Empty finds the active one through \
          etcd.",
     ),
-    ConfigDef::string("cluster.secret.file", "").nullable().own().doc(
-        "File with the secret by which brokers and coordinators know each other. Needed where the \
-         inter-node listener is bound off loopback.",
+    ConfigDef::string("cluster.secret.file", "").nullable().own().no_effect(reason::INTERNODE).doc(
+        "File with the secret by which brokers and coordinators are to know each other.",
     ),
     ConfigDef::boolean("allow.insecure.listeners", "false").high().own().doc(
         "Whether listeners that authenticate nobody may be bound to other addresses than loopback. \
@@ -96,7 +95,7 @@ pub const OWN_COORDINATOR: &[ConfigDef] = &[
     ),
     ConfigDef::string("internode.listener", ":9081").of_coordinator().high().own().doc(
         "Address on which brokers and other coordinators are served, as `host:port`; no host means \
-         loopback. Off loopback it needs `cluster.secret.file`.",
+         loopback. For now it has to be on loopback, because nodes cannot prove yet who they are.",
     ),
     ConfigDef::string("internode.advertised.listener", "").nullable().of_coordinator().own().doc(
         "Address at which brokers and other coordinators reach this one; where none is given, \

@@ -49,6 +49,7 @@ pub const REPLICATION: &[ConfigDef] = &[
         .doc("Connections over which a follower fetches from one leader."),
     ConfigDef::long("replica.high.watermark.checkpoint.interval.ms", "5000")
         .high()
+        .no_effect(reason::CHECKPOINTS)
         .doc("Milliseconds between two writes of the high watermarks to disk."),
     ConfigDef::int("fetch.purgatory.purge.interval.requests", "1000")
         .no_effect(reason::PURGATORY)

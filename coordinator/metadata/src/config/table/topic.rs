@@ -12,7 +12,7 @@ pub const TOPIC: &[ConfigDef] = &[
         .doc(
             "What happens to old data: `delete` drops segments past the retention limits, \
              `compact` keeps the newest record of each key. Both may be set; empty keeps \
-             everything for ever. Compaction is not built yet; until then `compact` keeps all.",
+             everything for ever. Neither retention nor compaction is built yet; until then everything is kept.",
         ),
     ConfigDef::int("compression.gzip.level", "-1")
         .check(Validator::GzipLevel)
@@ -59,7 +59,7 @@ pub const TOPIC: &[ConfigDef] = &[
         .at_least(0)
         .of_topic()
         .synonyms(&[Synonym::same("log.segment.delete.delay.ms")])
-        .doc("Milliseconds between the moment a file leaves the log and its removal from disk."),
+        .no_effect(reason::DELETE_DELAY).doc("Milliseconds between the moment a file leaves the log and its removal from disk."),
     ConfigDef::long("flush.messages", "9223372036854775807")
         .at_least(1)
         .of_topic()
@@ -180,7 +180,7 @@ pub const TOPIC: &[ConfigDef] = &[
     ConfigDef::boolean("preallocate", "false")
         .of_topic()
         .synonyms(&[Synonym::same("log.preallocate")])
-        .doc("Whether a new segment's space is reserved on disk when it is made."),
+        .no_effect(reason::PREALLOCATE).doc("Whether a new segment's space is reserved on disk when it is made."),
     ConfigDef::boolean("remote.log.copy.disable", "false")
         .of_topic()
         .no_effect(reason::TIERED)
@@ -199,7 +199,7 @@ pub const TOPIC: &[ConfigDef] = &[
     ConfigDef::long("retention.bytes", "-1")
         .of_topic()
         .synonyms(&[Synonym::same("log.retention.bytes")])
-        .doc(
+        .no_effect(reason::RETENTION).doc(
             "Bytes that a partition keeps at least; older segments beyond them are deleted. \
              -1 sets no limit. Only with `cleanup.policy=delete`.",
         ),
@@ -211,7 +211,7 @@ pub const TOPIC: &[ConfigDef] = &[
             Synonym::minutes("log.retention.minutes"),
             Synonym::hours("log.retention.hours"),
         ])
-        .doc(
+        .no_effect(reason::RETENTION).doc(
             "Milliseconds for which records are kept; a segment goes when its newest record \
              is older. -1 keeps them for ever. Only with `cleanup.policy=delete`.",
         ),
