@@ -5,6 +5,7 @@
 //! lets this broker in · serve the logs · accept clients. Stop is the reverse: hand over what is led, take
 //! nothing new, finish what is in flight, close the logs, give the claim up.
 
+mod ready;
 mod start;
 
 use std::net::SocketAddr;

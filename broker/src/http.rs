@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/health` | 200 as long as the process can go on, with what it is doing as JSON |
-//! | `/ready` | 200 while Kafka clients are served, else 503 |
+//! | `/ready` | 200 while Kafka clients are served and its replicas are taken up, else 503 |
 //! | `/metrics` | figures for Prometheus |
 
 use std::net::SocketAddr;
@@ -48,6 +48,8 @@ pub struct Face {
     pub broker_id: i32,
     /// Where it is in its life.
     pub stage: watch::Receiver<Stage>,
+    /// Since the start, every replica here was once what the cluster says.
+    pub is_ready: watch::Receiver<bool>,
     /// The cluster.
     pub image: ImageReader,
     /// What is counted.
@@ -113,8 +115,8 @@ async fn health(State(face): State<Face>) -> Response {
 
 async fn ready(State(face): State<Face>) -> Response {
     let stage = *face.stage.borrow();
-    let code =
-        if stage == Stage::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let is_ready = stage == Stage::Serving && *face.is_ready.borrow();
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, axum::Json(stage)).into_response()
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::{Environment, Handle, router};
+use super::{Environment, Handle, ready, router};
 use crate::auto_create::AutoCreate;
 use crate::claim::{ClaimError, Claimant, FormerLease, Keeper};
 use crate::clock::{Clock, SystemClock};
@@ -110,9 +110,11 @@ pub(super) async fn start<I: LogIo>(
     let bound: Vec<_> = listeners.iter().map(|l| (l.name().clone(), l.address())).collect();
     let metrics = Arc::new(Metrics::new(router().served().map(|api| api.key)));
     let start = Start::follow(config, environment)?;
+    let (ready, is_ready) = watch::channel(false);
     let face = Face {
         broker_id: start.config.broker_id.0,
         stage: start.stage.subscribe(),
+        is_ready,
         image: start.image.clone(),
         metrics: Arc::clone(&metrics),
     };
@@ -132,6 +134,7 @@ pub(super) async fn start<I: LogIo>(
         network.start(listener);
     }
     start.stage.send_replace(Stage::Serving);
+    start.tell_when_ready(&data, ready);
     tracing::info!(broker = services.identity.broker_id.0, "broker serves clients");
     Ok(Handle {
         services,
@@ -387,6 +390,20 @@ impl<I: LogIo> Start<I> {
         let memory = FrameMemory::of_machine(machine::memory_bytes());
         let limits = (network.connections_max, addresses);
         Network::new(Arc::clone(services), router(), network.limits.clone(), memory, limits)
+    }
+
+    fn tell_when_ready(&self, data: &DataPlane, ready: watch::Sender<bool>) {
+        if ready::waiting(&data.path) == 0 {
+            ready.send_replace(true);
+            return;
+        }
+        let (path, stop) = (Arc::clone(&data.path), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = ready::tell(&path, &ready) => {}
+            }
+        });
     }
 
     /// Waits until the image shows something, and says what is missing as long as it does not.
