@@ -26,7 +26,7 @@ use ottla_storage::LeaderBatch;
 
 use self::prepare::{Rejected, prepare};
 use self::respond::{PartitionPlan, Plan, Status, TopicPlan};
-use super::{Answer, Handler, Reply, RequestContext};
+use super::{Answer, Handler, RequestContext};
 use crate::data_path::{DataPath, Resolver, Unroutable};
 use crate::fetch_session::TopicKey;
 use crate::partition::{Acks, PartitionHandle};
@@ -76,15 +76,16 @@ async fn produce(
     }
     let ticket = queueing.send(acks).await;
     plan.ticket = Some(Arc::clone(&ticket));
+    if acks == Acks::None {
+        // Nothing tells the client when its records are there, so what it asks next must find them.
+        ticket.wait().await;
+        return if plan.has_failed() { Answer::Close } else { Answer::None };
+    }
     let (context, data) = (context.clone(), Arc::clone(data));
     Answer::later(async move {
         // What is not decided by then is answered as timed out; the records stay in the log.
         let _ = tokio::time::timeout(timeout, ticket.wait()).await;
-        match acks {
-            Acks::None if plan.has_failed() => Reply::close(),
-            Acks::None => Reply::none(),
-            _ => plan.reply(&context, &data),
-        }
+        plan.reply(&context, &data)
     })
 }
 
