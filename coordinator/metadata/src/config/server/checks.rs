@@ -177,10 +177,10 @@ fn broker_exposure(config: &ServerConfig, problems: &mut Problems) {
 fn coordinator_exposure(config: &ServerConfig, problems: &mut Problems) {
     http_exposure(config, problems);
     let Some(listener) = address(config, "internode.listener", problems) else { return };
-    if !listeners::is_loopback(&listener.host) && !config.is_set("cluster.secret.file") {
+    if !listeners::is_loopback(&listener.host) {
         let problem = format!(
-            "internode.listener is bound to {}, where others could pose as brokers; set \
-             cluster.secret.file, or bind it to loopback",
+            "internode.listener is bound to {}, where others could pose as brokers, and nodes cannot \
+             prove who they are yet; bind it to loopback",
             listener.host
         );
         problems.push(("internode.listener", problem));
