@@ -162,6 +162,7 @@ impl<I: LogIo> Assigner<I> {
         if has_new_life {
             changed.extend(self.local.keys().copied());
         }
+        changed.extend(self.led_with(&image, &diff.brokers));
         self.applied = Arc::clone(&image);
         self.note_epoch(&image).await;
         self.close_what_went(&image, &changed).await;
@@ -198,6 +199,21 @@ impl<I: LogIo> Assigner<I> {
         self.assign(&image, &all).await
     }
 
+    /// Partitions led here with a replica on one of these brokers, whose records changed: their leader
+    /// has to know who may be in sync.
+    fn led_with(&self, image: &Image, brokers: &BTreeSet<i32>) -> Vec<(Uuid, i32)> {
+        if brokers.is_empty() {
+            return Vec::new();
+        }
+        let is_concerned = |key: &&(Uuid, i32)| {
+            image.partition(key.0, key.1).is_some_and(|partition| {
+                partition.leader == self.path.broker.0
+                    && partition.replicas.iter().any(|replica| brokers.contains(replica))
+            })
+        };
+        self.local.keys().filter(is_concerned).copied().collect()
+    }
+
     // === topics' configurations ===
 
     async fn configure(&mut self, image: &Image, diff: &ImageDiff) {
@@ -232,7 +248,8 @@ impl<I: LogIo> Assigner<I> {
             if !desired::is_replica(partition, self.path.broker) {
                 continue;
             }
-            let assignment = desired::assignment(partition, self.path.broker, self.broker_epoch);
+            let here = (self.path.broker, self.broker_epoch);
+            let assignment = desired::assignment(image, partition, here);
             if let Some(local) = self.local.get(&(topic_id, index)) {
                 let control = Control::Assign { slot: local.handle.slot, assignment };
                 let _ = local.handle.inbox.send_control(control).await;

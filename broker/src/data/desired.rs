@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_metadata::config::{ConfigMap, Layers, ServerConfig, TopicConfig};
-use ottla_metadata::image::Image;
+use ottla_metadata::image::{Image, Versioned};
 use ottla_metadata::keys::ConfigResource;
 use ottla_metadata::model::{Partition, Topic};
 use ottla_protocol::types::{BrokerId, LeaderEpoch};
@@ -67,18 +67,29 @@ pub fn is_replica(partition: &Partition, broker: BrokerId) -> bool {
     partition.replicas.contains(&broker.0)
 }
 
-/// Who leads. This broker does only in the life that the election meant.
-pub fn assignment(partition: &Partition, broker: BrokerId, broker_epoch: i64) -> Assignment {
+/// Who leads, and who may be in sync. This broker leads only in the life that the election meant.
+pub fn assignment(
+    image: &Image,
+    partition: &Versioned<Partition>,
+    (broker, broker_epoch): (BrokerId, i64),
+) -> Assignment {
     let leads = partition.leader == broker.0
         && partition.leader_broker_epoch == broker_epoch
         && broker_epoch != NO_EPOCH;
     let ids = |ids: &[i32]| ids.iter().map(|id| BrokerId(*id)).collect();
+    let eligible = |id: &i32| {
+        let record = image.broker(*id).filter(|record| record.is_active())?;
+        Some((BrokerId(*id), record.broker_epoch))
+    };
     Assignment {
         leader: BrokerId(partition.leader),
         leader_epoch: LeaderEpoch(partition.leader_epoch),
+        partition_epoch: partition.mod_revision,
         leads,
         replicas: ids(&partition.replicas),
         in_sync: ids(&partition.isr),
+        eligible: partition.replicas.iter().filter_map(eligible).collect(),
+        is_recovering: partition.recovering,
     }
 }
 
@@ -88,10 +99,11 @@ const NO_EPOCH: i64 = -1;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::ImageBuilder;
 
-    fn partition(leader: i32, leader_broker_epoch: i64) -> Partition {
-        Partition {
-            replicas: vec![1, 2],
+    fn partition(leader: i32, leader_broker_epoch: i64) -> Versioned<Partition> {
+        let value = Partition {
+            replicas: vec![1, 2, 3],
             log_dirs: vec![],
             adding: vec![],
             removing: vec![],
@@ -103,18 +115,29 @@ mod tests {
             leader_broker_epoch,
             recovering: false,
             rest: Default::default(),
-        }
+        };
+        Versioned { value, create_revision: 7, mod_revision: 9 }
     }
 
     #[test]
     fn leads_only_in_the_life_that_was_elected() {
         let leads = |leader, elected, epoch| {
-            assignment(&partition(leader, elected), BrokerId(1), epoch).leads
+            let image = Image::default();
+            assignment(&image, &partition(leader, elected), (BrokerId(1), epoch)).leads
         };
         assert!(leads(1, 10, 10));
         assert!(!leads(1, 9, 10), "a former life was elected");
         assert!(!leads(1, 11, 10), "a later life was elected");
         assert!(!leads(2, 10, 10));
         assert!(!leads(1, -1, -1), "nobody leads before the first claim");
+    }
+
+    #[test]
+    fn only_active_replicas_may_be_in_sync_each_in_its_present_life() {
+        let image =
+            ImageBuilder::new().broker(1, false, &[]).broker(2, true, &[]).broker(3, false, &[]);
+        let assignment = assignment(&image.build(), &partition(1, 100), (BrokerId(1), 100));
+        assert_eq!(assignment.eligible, [(BrokerId(1), 100), (BrokerId(3), 300)]);
+        assert_eq!(assignment.partition_epoch, 9);
     }
 }

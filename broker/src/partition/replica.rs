@@ -47,12 +47,19 @@ pub struct Assignment {
     pub leader: BrokerId,
     /// Its epoch.
     pub leader_epoch: LeaderEpoch,
+    /// Counts the changes of the partition's metadata: the mod revision of its key.
+    pub partition_epoch: i64,
     /// True if the leader is this broker *in its present life*: the broker epoch agrees as well.
     pub leads: bool,
     /// All replicas, this one included.
     pub replicas: Vec<BrokerId>,
     /// Those in sync.
     pub in_sync: Vec<BrokerId>,
+    /// Replicas whose brokers are neither fenced nor draining, each with its broker epoch: who may come
+    /// into sync.
+    pub eligible: Vec<(BrokerId, i64)>,
+    /// The leader was elected outside the in-sync replicas and has yet to answer for its log.
+    pub is_recovering: bool,
 }
 
 /// What happens to a replica. `W` is whoever waits for an acknowledgement.

@@ -221,9 +221,12 @@ impl<I: LogIo> Worker<I> {
                 let resigned = Assignment {
                     leader: BrokerId::NONE,
                     leader_epoch: slot.replica.leader_epoch(),
+                    partition_epoch: i64::MAX,
                     leads: false,
                     replicas: Vec::new(),
                     in_sync: Vec::new(),
+                    eligible: Vec::new(),
+                    is_recovering: false,
                 };
                 worker.handle(at, Input::Assigned(resigned));
             }

@@ -68,9 +68,12 @@ fn leading(epoch: i32) -> Assignment {
     Assignment {
         leader: BrokerId(1),
         leader_epoch: LeaderEpoch(epoch),
+        partition_epoch: i64::from(epoch),
         leads: true,
         replicas: vec![BrokerId(1)],
         in_sync: vec![BrokerId(1)],
+        eligible: vec![(BrokerId(1), 10)],
+        is_recovering: false,
     }
 }
 

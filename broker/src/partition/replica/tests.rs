@@ -16,9 +16,12 @@ fn assignment(leads: bool, epoch: i32, in_sync: &[i32]) -> Input<&'static str> {
     Input::Assigned(Assignment {
         leader: BrokerId(if leads { 1 } else { 2 }),
         leader_epoch: LeaderEpoch(epoch),
+        partition_epoch: i64::from(epoch),
         leads,
         replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
         in_sync: in_sync.iter().map(|id| BrokerId(*id)).collect(),
+        eligible: [1, 2, 3].map(|id| (BrokerId(id), 10)).to_vec(),
+        is_recovering: false,
     })
 }
 
