@@ -33,6 +33,7 @@ use crate::http::Stage;
 use crate::listener::{Network, Router};
 use crate::machine;
 use crate::relay::{BrokerState, CoordinatorTransport, Standing};
+use crate::replication::Fetchers;
 use crate::services::Services;
 
 /// A broker, to be started.
@@ -58,6 +59,7 @@ pub struct Handle {
     services: Arc<Services>,
     network: Network,
     data: DataPlane,
+    fetchers: Fetchers,
     listeners: Vec<(Str, SocketAddr)>,
     http: SocketAddr,
     stage: watch::Sender<Stage>,
@@ -154,6 +156,7 @@ impl Handle {
             self.drain().await;
         }
         self.network.stop(FINISH_TIMEOUT).await;
+        self.fetchers.stop().await;
         self.data.shutdown(self.services.identity.broker_epoch()).await;
         self.claim_stop.cancel();
         wait(&self.claim_tasks).await;

@@ -20,6 +20,7 @@ pub mod pool;
 pub mod producer_ids;
 pub mod read_log;
 pub mod relay;
+pub mod replication;
 mod seen;
 pub mod services;
 pub mod worker;

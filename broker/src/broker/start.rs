@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_client::connection::TcpConnector;
 use ottla_metadata::highest_seen::{HighestSeen, HighestSeenError, WentBackwards};
 use ottla_metadata::image::{FeedConfig, Image, ImageFeed, ImageReader};
 use ottla_metadata::keys::KeySpace;
@@ -34,8 +35,9 @@ use crate::producer_ids::ProducerIds;
 use crate::relay::{
     Bounds, BrokerState, Connector, CoordinatorTransport, Heartbeat, NodeIdentity, Relay, Standing,
 };
+use crate::replication::{Fetchers, ReplicationFigures};
 use crate::services::Services;
-use crate::{figures, machine, seen};
+use crate::{figures, machine, replication, seen};
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +125,10 @@ pub(super) async fn start<I: LogIo>(
     let joined = start.join(&bound, http_address).await?;
     let linked = start.link(&joined.identity);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let data = DataPlane::start(joined.dirs, start.image.clone(), joined.epochs, &clock)?;
+    let (feed, changes) = replication::channel();
+    let (image, epochs) = (start.image.clone(), joined.epochs);
+    let data = DataPlane::start_following(joined.dirs, image, epochs, &clock, Some(feed))?;
+    let fetchers = start.fetchers(&joined.identity, (&clock, &metrics), changes);
     start.report_failed_dirs(data.offline_dirs.clone(), linked.state.clone());
     start.wait_until_let_in(&joined.identity).await?;
 
@@ -140,6 +145,7 @@ pub(super) async fn start<I: LogIo>(
         services,
         network,
         data,
+        fetchers,
         listeners: bound,
         http: http_address,
         stage: start.stage,
@@ -381,6 +387,24 @@ impl<I: LogIo> Start<I> {
             metrics,
             apis: router().served().cloned().collect(),
         })
+    }
+
+    /// Follows the leaders of what this broker does not lead.
+    fn fetchers(
+        &self,
+        identity: &Arc<Identity>,
+        (clock, metrics): (&Arc<dyn Clock>, &Arc<Metrics>),
+        changes: replication::Changes,
+    ) -> Fetchers {
+        let server = &self.config.server;
+        let transport = replication::Transport {
+            connector: Arc::new(TcpConnector::default()),
+            image: self.image.clone(),
+            identity: Arc::clone(identity),
+            timeout: server.millis("replica.socket.timeout.ms"),
+        };
+        let figures = ReplicationFigures::register(metrics);
+        Fetchers::start(transport, server, (Arc::clone(clock), figures), changes)
     }
 
     fn network(&self, services: &Arc<Services>) -> Network {

@@ -17,6 +17,7 @@ use super::{Stop, checkpoints};
 use crate::data_path::DataPath;
 use crate::partition::{Address, Assignment, PartitionHandle, Role, TopicSettings};
 use crate::pool::Pool;
+use crate::replication::{Change, Feed, Following};
 use crate::worker::{Control, Open, SlotKey, initial_view};
 
 /// What an assigner is made of.
@@ -29,6 +30,8 @@ pub(super) struct Parts<I: LogIo> {
     pub failed: Vec<TopicPartition>,
     pub resolver: SettingsResolver,
     pub offline: watch::Sender<Vec<Uuid>>,
+    /// Told what is to be followed; `None` where nobody follows.
+    pub feed: Option<Feed>,
 }
 
 /// What an assigner listens to.
@@ -49,6 +52,9 @@ pub(super) struct Assigner<I: LogIo> {
     failed: BTreeSet<TopicPartition>,
     resolver: SettingsResolver,
     offline: watch::Sender<Vec<Uuid>>,
+    feed: Option<Feed>,
+    /// For the feed.
+    followings: Vec<Change>,
     local: BTreeMap<(Uuid, i32), Local>,
     /// The image that `local` corresponds to.
     applied: Arc<Image>,
@@ -87,7 +93,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 impl<I: LogIo> Assigner<I> {
     pub fn new(parts: Parts<I>) -> Self {
-        let Parts { path, dirs, recovered, failed, resolver, offline } = parts;
+        let Parts { path, dirs, recovered, failed, resolver, offline, feed } = parts;
         let by_name = recovered.into_iter().map(|(dir, log)| (log.partition().clone(), (dir, log)));
         let mut assigner = Self {
             path,
@@ -96,6 +102,8 @@ impl<I: LogIo> Assigner<I> {
             failed: failed.into_iter().collect(),
             resolver,
             offline,
+            feed,
+            followings: Vec::new(),
             local: BTreeMap::new(),
             applied: Arc::default(),
             broker_epoch: -1,
@@ -122,6 +130,7 @@ impl<I: LogIo> Assigner<I> {
         loop {
             let epoch = *broker_epoch.borrow_and_update();
             let missing = self.apply(image.load(), epoch).await;
+            self.tell_fetchers().await;
             if missing && retry_at.is_none() {
                 retry_at = Some(tokio::time::Instant::now() + RETRY_INTERVAL);
             }
@@ -253,6 +262,7 @@ impl<I: LogIo> Assigner<I> {
             if let Some(local) = self.local.get(&(topic_id, index)) {
                 let control = Control::Assign { slot: local.handle.slot, assignment };
                 let _ = local.handle.inbox.send_control(control).await;
+                self.note_following(image, (topic_id, index));
                 continue;
             }
             let dir = partition.log_dir_of(self.path.broker.0);
@@ -381,6 +391,8 @@ impl<I: LogIo> Assigner<I> {
             });
         }
         self.local.insert((topic_id, index), Local { handle: Arc::clone(&handle), worker });
+        let image = Arc::clone(&self.applied);
+        self.note_following(&image, (topic_id, index));
         handle
     }
 
@@ -388,6 +400,36 @@ impl<I: LogIo> Assigner<I> {
     fn maybe_route(&self, opened: &mut Vec<Arc<PartitionHandle>>, enough: usize) {
         if enough <= opened.len() {
             self.path.partitions.update(opened.drain(..), []);
+        }
+    }
+
+    // === what is followed ===
+
+    /// Notes whom a replica follows, after its worker was told. A leader follows nobody, and a replica whose
+    /// disk failed must not look as if it was in sync.
+    fn note_following(&mut self, image: &Image, key: (Uuid, i32)) {
+        let Some(local) = self.local.get(&key) else { return };
+        let is_offline = self.dirs[local.handle.log_dir].is_offline;
+        let leader = image
+            .partition(key.0, key.1)
+            .filter(|_| !is_offline)
+            .and_then(|partition| desired::leader_to_follow(partition, self.path.broker));
+        self.followings.push(match leader {
+            Some((leader, leader_epoch)) => {
+                let handle = Arc::clone(&local.handle);
+                Change::Follow(Following { key, leader, leader_epoch, handle })
+            }
+            None => Change::Stop(key),
+        });
+    }
+
+    async fn tell_fetchers(&mut self) {
+        let followings = std::mem::take(&mut self.followings);
+        if let Some(feed) = &self.feed
+            && !followings.is_empty()
+        {
+            // They end before this does.
+            let _ = feed.send(followings).await;
         }
     }
 
@@ -409,6 +451,7 @@ impl<I: LogIo> Assigner<I> {
         self.path.partitions.update([], gone.iter().copied());
         for key in gone {
             let Some(local) = self.local.remove(&key) else { continue };
+            self.followings.push(Change::Stop(key));
             if let Some((dir, log)) = self.close(&local).await {
                 self.set_aside(image, dir, log).await;
             }
@@ -430,10 +473,17 @@ impl<I: LogIo> Assigner<I> {
         Some((number, log))
     }
 
-    /// Renames the folder of a log: to be removed if its topic is known to be deleted, else to be kept for
-    /// the operator.
+    /// Whether others have the replicas of this log's partition: a reassignment took this one away.
+    fn moved_away(&self, image: &Image, log: &Log<I>) -> bool {
+        let partition = image.partition(log.topic_id(), log.partition().partition.0);
+        partition.is_some_and(|partition| !desired::is_replica(partition, self.path.broker))
+    }
+
+    /// Renames the folder of a log: to be removed if its topic is known to be deleted, or the replica moved
+    /// away, else to be kept for the operator. `image` is complete.
     async fn set_aside(&mut self, image: &Image, dir: usize, log: Log<I>) {
-        let is_deleted = image.deleted_topic(log.topic_id()).is_some();
+        let is_deleted =
+            image.deleted_topic(log.topic_id()).is_some() || self.moved_away(image, &log);
         let reason = if is_deleted { Aside::Deleted } else { Aside::Stray };
         if reason == Aside::Stray {
             tracing::warn!(partition = %log.partition(), topic_id = %log.topic_id(),
@@ -472,6 +522,8 @@ impl<I: LogIo> Assigner<I> {
         self.path.log_dirs[number].set_offline();
         let id = dir.dir.id();
         self.offline.send_modify(|offline| offline.push(id));
+        let in_dir = self.local.iter().filter(|(_, local)| local.handle.log_dir == number);
+        self.followings.extend(in_dir.map(|(key, _)| Change::Stop(*key)));
         for worker in &dir.workers {
             let _ = worker.inbox.send_control(Control::Fail).await;
         }

@@ -93,6 +93,15 @@ pub fn assignment(
     }
 }
 
+/// Whom this broker has to follow, and in which epoch, if somebody else leads.
+pub fn leader_to_follow(
+    partition: &Partition,
+    broker: BrokerId,
+) -> Option<(BrokerId, LeaderEpoch)> {
+    let leader = partition.leader().filter(|leader| *leader != broker.0)?;
+    is_replica(partition, broker).then_some((BrokerId(leader), LeaderEpoch(partition.leader_epoch)))
+}
+
 /// Before the first claim.
 const NO_EPOCH: i64 = -1;
 
@@ -117,6 +126,18 @@ mod tests {
             rest: Default::default(),
         };
         Versioned { value, create_revision: 7, mod_revision: 9 }
+    }
+
+    #[test]
+    fn replicas_follow_whoever_else_leads() {
+        let follows = |leader, broker| {
+            let found = leader_to_follow(&partition(leader, 10), BrokerId(broker));
+            found.map(|(leader, epoch)| (leader.0, epoch.0))
+        };
+        assert_eq!(follows(2, 1), Some((2, 4)));
+        assert_eq!(follows(1, 1), None, "also not in another life");
+        assert_eq!(follows(-1, 1), None);
+        assert_eq!(follows(2, 9), None, "it has no replica");
     }
 
     #[test]

@@ -29,6 +29,7 @@ use self::desired::SettingsResolver;
 use self::dir::Dir;
 use crate::clock::Clock;
 use crate::data_path::{DataLimits, DataPath, LogDirStatus};
+use crate::replication::Feed;
 use crate::worker::DATA_BYTES_MAX;
 
 /// What the data plane needs to know of its broker.
@@ -206,6 +207,17 @@ impl DataPlane {
         broker_epoch: watch::Receiver<i64>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        Self::start_following(dirs, image, broker_epoch, clock, None)
+    }
+
+    /// As [`DataPlane::start`]; `feed` is told of the replicas here that are to follow a leader elsewhere.
+    pub fn start_following<I: LogIo>(
+        dirs: LogDirs<I>,
+        image: ImageReader,
+        broker_epoch: watch::Receiver<i64>,
+        clock: &Arc<dyn Clock>,
+        feed: Option<Feed>,
+    ) -> Result<Self, StartError> {
         let LogDirs { config, dirs, recovered, failed } = dirs;
         let status =
             |dir: &Arc<LogDir<I>>| Arc::new(LogDirStatus::new(dir.path().to_owned(), dir.id()));
@@ -224,6 +236,7 @@ impl DataPlane {
             failed: failed.into_iter().map(|(partition, _)| partition).collect(),
             resolver: SettingsResolver::new(config.broker, Arc::clone(&config.server)),
             offline: offline_sender,
+            feed,
         });
         let events = assigner::Events { image, broker_epoch, failures, stops };
         let assigner = tokio::spawn(assigner.run(events));

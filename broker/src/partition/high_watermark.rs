@@ -69,6 +69,19 @@ impl HighWatermark {
         }
     }
 
+    /// A follower hears of the leader's watermark and has `own_end`: true if its own moves.
+    pub fn follow(&mut self, leaders: Offset, own_end: Offset) -> bool {
+        let reached = leaders.min(own_end);
+        let has_moved = self.value < reached;
+        self.value = self.value.max(reached);
+        has_moved
+    }
+
+    /// The log was cut, and holds `start` to `end`: what is not there any more is not visible.
+    pub fn cut(&mut self, start: Offset, end: Offset) {
+        self.value = self.value.max(start).min(end);
+    }
+
     /// Moves the watermark as far as everybody has come; returns true if it moved.
     pub fn maybe_advance(&mut self) -> bool {
         if self.is_under_min() {

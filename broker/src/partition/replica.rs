@@ -77,6 +77,11 @@ pub enum Input<W> {
     Flushed { end: Offset },
     /// A follower asked for `end`, so it has everything below.
     FollowerFetched { broker: BrokerId, end: Offset },
+    /// A follower's log now ends at `end`, after `bytes` more from its leader, whose high watermark was sent
+    /// along.
+    Followed { end: Offset, bytes: u64, high_watermark: Offset },
+    /// A follower's log was cut: it holds `start` to `end`.
+    Truncated { start: Offset, end: Offset },
     /// The log now starts at `start`.
     StartMoved { start: Offset },
     /// The disk failed.
@@ -184,6 +189,10 @@ impl<W> Replica<W> {
                     effects.insert(before, Effect::Publish);
                 }
             }
+            Input::Followed { end, bytes, high_watermark } => {
+                self.handle_followed(end, bytes, high_watermark, effects);
+            }
+            Input::Truncated { start, end } => self.handle_truncated(start, end, effects),
             Input::StartMoved { start } => {
                 self.log_start = start;
                 effects.push(Effect::Publish);
@@ -296,6 +305,36 @@ impl<W> Replica<W> {
         self.high_watermark.observe_own(self.counted_end());
     }
 
+    fn handle_followed(
+        &mut self,
+        end: Offset,
+        bytes: u64,
+        high_watermark: Offset,
+        effects: &mut Vec<Effect<W>>,
+    ) {
+        if self.role != Role::Follower {
+            return;
+        }
+        if self.log_end < end {
+            self.log_end = end;
+            self.invisible.push_back((end, bytes));
+        }
+        effects.push(Effect::Publish);
+        if self.high_watermark.follow(high_watermark, end) {
+            self.wake_consumers(effects);
+        }
+    }
+
+    /// Also below the high watermark, if the leader's epochs say so.
+    fn handle_truncated(&mut self, start: Offset, end: Offset, effects: &mut Vec<Effect<W>>) {
+        (self.log_start, self.log_end) = (start, end);
+        self.flushed_end = if start == end { end } else { self.flushed_end.min(end) };
+        self.high_watermark.cut(start, end);
+        self.invisible = VecDeque::new();
+        effects.push(Effect::Publish);
+        effects.push(Effect::Wake { visible: 0, changed: true });
+    }
+
     fn handle_flushed(&mut self, end: Offset, effects: &mut Vec<Effect<W>>) {
         if end <= self.flushed_end {
             return;
@@ -336,6 +375,12 @@ impl<W> Replica<W> {
         while let Some(waiter) = self.all_acks.pop_reached(reached) {
             effects.push(Effect::Ack(waiter, outcome));
         }
+        self.wake_consumers(effects);
+        true
+    }
+
+    fn wake_consumers(&mut self, effects: &mut Vec<Effect<W>>) {
+        let reached = self.high_watermark.value();
         let mut visible = 0u64;
         while let Some((_, bytes)) = self.invisible.pop_front_if(|(end, _)| *end <= reached) {
             visible = visible.saturating_add(bytes);
@@ -344,7 +389,6 @@ impl<W> Replica<W> {
             self.invisible = VecDeque::new();
         }
         effects.push(Effect::Wake { visible, changed: false });
-        true
     }
 
     fn drain(&mut self, error: ErrorCode, effects: &mut Vec<Effect<W>>) {

@@ -8,7 +8,7 @@ use ottla_protocol::types::{Offset, ProducerId};
 use ottla_storage::{LeaderBatch, Synced};
 use tokio::sync::oneshot;
 
-use super::Waiter;
+use super::{Follow, Waiter};
 use crate::partition::{Acks, Assignment, PartitionHandle, TopicSettings};
 
 /// A partition's place in its worker. Places are used again, so each user has a number of its own.
@@ -82,6 +82,8 @@ pub enum Control {
         /// Gets the producers by id.
         reply: oneshot::Sender<Result<Vec<ActiveProducer>, ErrorCode>>,
     },
+    /// A fetcher has something for a replica that follows.
+    Follow(Box<Follow>),
     /// A sync has ended.
     Synced {
         /// Of which replica.
@@ -134,6 +136,7 @@ impl fmt::Debug for Control {
             Self::Close { .. } => "Close",
             Self::DeleteRecords { .. } => "DeleteRecords",
             Self::DescribeProducers { .. } => "DescribeProducers",
+            Self::Follow(_) => "Follow",
             Self::Synced { .. } => "Synced",
             Self::Fail => "Fail",
             Self::Stop => "Stop",

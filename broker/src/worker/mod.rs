@@ -1,6 +1,7 @@
 //! Log workers: the threads that own the logs.
 
 mod command;
+mod follow;
 mod queue;
 mod shelf;
 mod slot;
@@ -9,6 +10,7 @@ mod thread;
 mod ticket;
 
 pub use command::{ActiveProducer, AppendCommand, AppendItem, Control, Open, SlotKey};
+pub use follow::{Follow, FollowAction, FollowError, FollowReply, Followed, FollowerBatches};
 pub use queue::{CONTROL_MAX, Closed, DATA_BYTES_MAX, Queue, Queued};
 pub use shelf::Shelf;
 pub use slot::initial_view;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ottla_protocol::types::Offset;
 use ottla_storage::{Log, LogIo};
 
-use super::{SlotKey, Waiter};
+use super::{FollowReply, SlotKey, Waiter};
 use crate::partition::replica::Opened;
 use crate::partition::{PartitionHandle, Replica, Role, TopicSettings, View};
 use crate::read_log::ViewReader;
@@ -20,6 +20,8 @@ pub(super) struct Slot<I: LogIo> {
     pub settings: Arc<TopicSettings>,
     /// Where the present epoch began, while this replica leads.
     pub epoch_start: Offset,
+    /// A fetcher that waits until the log is on disk.
+    pub follow_reply: Option<FollowReply>,
     /// In the worker's timers.
     pub timer: Option<Duration>,
     /// The view has to be published at the end of the step.
@@ -43,6 +45,7 @@ impl<I: LogIo> Slot<I> {
             log,
             handle,
             settings,
+            follow_reply: None,
             timer: None,
             is_touched: false,
             visible: 0,

@@ -26,7 +26,7 @@ pub struct Worker<I: LogIo> {
     inbox: Arc<Inbox>,
     shelf: Shelf<I>,
     start_sync: StartSync<I>,
-    slots: Vec<Option<Slot<I>>>,
+    pub(super) slots: Vec<Option<Slot<I>>>,
     /// When logs want to be looked at though nothing arrives; by time, then slot.
     timers: BTreeSet<(Duration, u32)>,
     /// When producers that have been silent for long are next looked for.
@@ -155,6 +155,7 @@ impl<I: LogIo> Worker<I> {
                     slot.settings = settings;
                     worker.handle(at, Input::Configured(of_replica));
                     worker.flush_if_due(at, now);
+                    worker.settle_follow(at);
                 });
             }
             Control::Close { slot, reply } => {
@@ -171,6 +172,7 @@ impl<I: LogIo> Worker<I> {
             Control::DescribeProducers { slot, reply } => {
                 let _ = reply.send(self.describe_producers(slot));
             }
+            Control::Follow(follow) => self.run_follow(*follow, now),
             Control::Synced { slot, synced } => {
                 self.with_slot(slot, |worker, at| worker.on_synced(at, synced, now));
             }
@@ -185,7 +187,7 @@ impl<I: LogIo> Worker<I> {
         }
     }
 
-    fn slot(&self, key: SlotKey) -> Option<&Slot<I>> {
+    pub(super) fn slot(&self, key: SlotKey) -> Option<&Slot<I>> {
         let slot = self.slots.get(key.index as usize)?.as_ref()?;
         (slot.key == key).then_some(slot)
     }
@@ -320,13 +322,14 @@ impl<I: LogIo> Worker<I> {
                 let end = slot.log.flushed_end();
                 self.handle(at, Input::Flushed { end });
                 self.flush_if_due(at, now);
+                self.settle_follow(at);
             }
             Err(error) => self.fail_dir(error),
         }
     }
 
     /// Starts a sync if one is due, else sets the timer for when it will be.
-    fn flush_if_due(&mut self, at: usize, now: Now) {
+    pub(super) fn flush_if_due(&mut self, at: usize, now: Now) {
         let Some(slot) = &mut self.slots[at] else { return };
         match slot.log.poll_flush(now) {
             Ok(Some(ticket)) => (self.start_sync)(slot.key, ticket),
@@ -447,7 +450,7 @@ impl<I: LogIo> Worker<I> {
 
     // === effects ===
 
-    fn handle(&mut self, at: usize, input: Input<Waiter>) {
+    pub(super) fn handle(&mut self, at: usize, input: Input<Waiter>) {
         let Some(slot) = &mut self.slots[at] else { return };
         let mut effects = std::mem::take(&mut self.effects);
         slot.replica.handle(input, &mut effects);
@@ -502,7 +505,7 @@ impl<I: LogIo> Worker<I> {
     // === failure ===
 
     /// A write or sync failed: every replica of the directory goes offline, and nothing else does.
-    fn fail_dir(&mut self, error: StorageError) {
+    pub(super) fn fail_dir(&mut self, error: StorageError) {
         if self.failure.is_none() {
             self.failure = Some(error);
         }
@@ -515,6 +518,10 @@ impl<I: LogIo> Worker<I> {
                 self.slots[at].as_ref().is_some_and(|slot| slot.replica.role() != Role::Offline);
             if is_online {
                 self.handle(at, Input::Failed);
+            }
+            if let Some(slot) = &mut self.slots[at] {
+                // Dropped without a word, which its fetcher understands.
+                slot.follow_reply = None;
             }
         }
     }

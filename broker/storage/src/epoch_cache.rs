@@ -27,7 +27,7 @@ impl EpochEnd {
 
 impl EpochCache {
     /// Takes what a checkpoint holds; entries that contradict an earlier one are dropped.
-    pub(crate) fn from_entries(entries: &[(LeaderEpoch, Offset)]) -> Self {
+    pub fn from_entries(entries: &[(LeaderEpoch, Offset)]) -> Self {
         let mut cache = Self::default();
         for &(epoch, start) in entries {
             let fits = cache.entries.last().is_none_or(|&(last, at)| last < epoch && at <= start);

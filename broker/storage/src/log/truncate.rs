@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_protocol::time::Now;
-use ottla_protocol::types::Offset;
+use ottla_protocol::types::{LeaderEpoch, Offset};
 use tracing::info;
 
 use super::Log;
@@ -24,9 +24,11 @@ use crate::view::first_batch_at;
 impl<I: LogIo> Log<I> {
     /// Removes all records at and after `offset`, and those before it in the batch that holds it. Returns the log's new end,
     /// at most `offset`. Readers of what is removed get [`ReadError::Gone`]. Durable when this returns; waits for the disk.
-    /// After an error the partition is to be taken offline.
+    /// An epoch that begins at the new end is forgotten, also if no record had to go: this log led in it and never appended,
+    /// so that its leader does not know it. After an error the partition is to be taken offline.
     pub fn truncate_to(&mut self, offset: Offset, now: Now) -> Result<Offset, LoadError> {
         if self.log_end <= offset {
+            self.forget_empty_epochs()?;
             return Ok(self.log_end);
         }
         if offset <= self.first_base() {
@@ -48,6 +50,16 @@ impl<I: LogIo> Log<I> {
         self.sync_folder()?;
         self.rebuild_producers()?;
         Ok(self.log_end)
+    }
+
+    fn forget_empty_epochs(&mut self) -> Result<(), StorageError> {
+        let is_empty = |&(_, start): &(LeaderEpoch, Offset)| self.log_end <= start;
+        if self.epochs.entries().last().is_some_and(is_empty) {
+            self.dir.check()?;
+            Arc::make_mut(&mut self.epochs).truncate_end(self.log_end);
+            self.write_epochs()?;
+        }
+        Ok(())
     }
 
     /// Removes everything: the log is empty and begins at `offset`. For a follower whose leader no longer has what it would
