@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, process::Command, time::Duration};
 
-use ottla_integration_tests::harness::{Cluster, Process, Signal, binary, eventually};
+use ottla_integration_tests::harness::{Cluster, Process, binary, eventually};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -130,11 +130,11 @@ fn open_listener_off_loopback_is_refused_unless_asked_for() {
 fn broker_waits_for_an_absent_etcd_and_says_so() {
     let mut cluster = Cluster::single();
     cluster.brokers[0].stop();
-    cluster.etcd.signal(Signal::STOP);
+    cluster.etcd(1).pause();
     cluster.brokers[0] = cluster.spawn_broker(1);
     eventually("it says what it waits for", SOON, || {
         cluster.brokers[0].log_text().contains("etcd").then_some(())
     });
-    cluster.etcd.signal(Signal::CONT);
+    cluster.etcd(1).resume();
     cluster.await_ready();
 }

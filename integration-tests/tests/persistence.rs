@@ -193,9 +193,9 @@ fn producer_state_survives_a_crash_and_a_clean_stop() {
 fn records_survive_a_crash_of_everything() {
     let mut cluster = filled(50);
     cluster.brokers[0].kill();
-    cluster.coordinator.kill();
+    cluster.coordinator(1).kill();
     cluster.brokers[0] = cluster.spawn_broker(1);
-    cluster.restart_coordinator();
+    cluster.restart_coordinator(1);
     assert_eq!(read_all(&mut client(&cluster)), expected(50));
 }
 

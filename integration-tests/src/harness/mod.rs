@@ -5,15 +5,20 @@
 //! stays and its path is printed.
 
 mod cluster;
+pub mod history;
+mod http;
+mod links;
 mod ports;
 mod process;
 mod tools;
 mod wait;
 mod wire_client;
 
-pub use cluster::{Cluster, Shape};
+pub use cluster::{Cluster, PartitionState, Shape};
+pub use http::{get_json, http_ok, post_json};
+pub use links::{Links, Role};
 pub use ports::PortBlock;
 pub use process::{Process, Signal, binary};
 pub use tools::{Skipped, apache_kafka, apache_kafka_tool, interop};
-pub use wait::{eventually, eventually_async};
+pub use wait::{eventually, eventually_async, poll};
 pub use wire_client::WireClient;

@@ -23,6 +23,9 @@ pub struct Process {
     child: Child,
     name: String,
     log: PathBuf,
+    /// Whether somebody asked for its end.
+    is_over: bool,
+    is_paused: bool,
 }
 
 impl Process {
@@ -36,13 +39,19 @@ impl Process {
         command.stdout(output.try_clone().expect("a second handle of the log"));
         command.stderr(output).process_group(0);
         let child = command.spawn().unwrap_or_else(|e| panic!("{name} does not start: {e}"));
-        Self { child, name: name.to_owned(), log: log.to_owned() }
+        Self { child, name: name.to_owned(), log: log.to_owned(), is_over: false, is_paused: false }
     }
 
     /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it is called in messages, and its log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether it still runs.
@@ -61,11 +70,30 @@ impl Process {
         }
     }
 
+    /// SIGSTOP: it stands still, and its connections stay open, until [`Self::resume`].
+    pub fn pause(&mut self) {
+        self.is_paused = true;
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) {
+        self.is_paused = false;
+        self.signal(Signal::CONT);
+    }
+
+    /// Whether it can be expected to answer: it was neither ended nor paused by the test.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        !self.is_over && !self.is_paused
+    }
+
     /// SIGKILL, and waits for the end: a process crash.
     ///
     /// # Panics
     /// When the system cannot say how it ended.
     pub fn kill(&mut self) {
+        self.is_over = true;
         self.signal(Signal::KILL);
         self.child.wait().expect("the end of a killed child");
     }
@@ -75,6 +103,7 @@ impl Process {
     /// # Panics
     /// When it does not end within half a minute.
     pub fn stop(&mut self) -> ExitStatus {
+        self.is_over = true;
         self.signal(Signal::TERM);
         self.wait()
     }

@@ -12,14 +12,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// When `within` has passed; the message says what was waited for.
+pub fn eventually<T>(what: &str, within: Duration, probe: impl FnMut() -> Option<T>) -> T {
+    poll(within, probe).unwrap_or_else(|| panic!("not within {within:?}: {what}"))
+}
+
+/// As [`eventually`], for whoever has more to say when it does not come: returns nothing then.
 #[expect(clippy::disallowed_methods, reason = "a test waits on real time")]
-pub fn eventually<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn poll<T>(within: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + within;
     loop {
         if let Some(value) = probe() {
-            return value;
+            return Some(value);
         }
-        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        if deadline <= Instant::now() {
+            return None;
+        }
         thread::sleep(PAUSE);
     }
 }

@@ -29,11 +29,18 @@ impl WireClient {
     /// When nobody listens.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
-            .unwrap_or_else(|e| panic!("{address}: {e}"));
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        stream.set_nodelay(true).expect("nodelay can be set");
-        Self { stream, correlation_id: 0 }
+        Self::try_connect(address, PATIENCE).unwrap_or_else(|e| panic!("{address}: {e}"))
+    }
+
+    /// Connects to a server that may be gone. Each answer, too, is waited for no longer than `patience`.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn try_connect(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, correlation_id: 0 })
     }
 
     /// Sends a request and returns its correlation id.
@@ -41,12 +48,16 @@ impl WireClient {
     /// # Panics
     /// When it cannot be encoded or sent.
     pub fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        self.try_send(version, request).expect("the server reads")
+    }
+
+    fn try_send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<i32> {
         self.correlation_id += 1;
         let pieces = encode_request(self.correlation_id, Some(&"wire".into()), version, request);
         let frame =
             pieces.and_then(Pieces::into_contiguous).expect("a request that can be encoded");
-        self.stream.write_all(&frame).expect("the server reads");
-        self.correlation_id
+        self.stream.write_all(&frame)?;
+        Ok(self.correlation_id)
     }
 
     /// Reads the answer to the request with this correlation id, which must be the next one.
@@ -55,6 +66,10 @@ impl WireClient {
     /// When the connection ends, or the answer is another's or cannot be decoded.
     pub fn receive<R: Request>(&mut self, version: i16, correlation_id: i32) -> R::Response {
         let frame = self.read_frame().expect("a frame").expect("an answer, not the end");
+        Self::decode::<R>(frame, version, correlation_id)
+    }
+
+    fn decode<R: Request>(frame: Bytes, version: i16, correlation_id: i32) -> R::Response {
         let mut decoder = Decoder::new(frame);
         let header = ResponseHeader::decode(&mut decoder, R::KEY, version).expect("a header");
         assert_eq!(header.correlation_id, correlation_id, "answers come in request order");
@@ -70,6 +85,19 @@ impl WireClient {
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let correlation_id = self.send(version, request);
         self.receive::<R>(version, correlation_id)
+    }
+
+    /// As [`Self::call`], with a server that may die meanwhile.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    ///
+    /// # Panics
+    /// When an answer comes that is another's or cannot be decoded.
+    pub fn try_call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
+        let correlation_id = self.try_send(version, request)?;
+        let frame = self.read_frame()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Self::decode::<R>(frame, version, correlation_id))
     }
 
     /// Sends bytes as they are; false where the server has closed the connection.

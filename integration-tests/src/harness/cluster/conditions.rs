@@ -1,0 +1,251 @@
+//! What tests wait for: leaders, replicas in sync, who is active.
+
+use std::time::Duration;
+
+use ottla_protocol::messages::{
+    CreateTopicsRequest, MetadataRequest, MetadataResponse,
+    create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    metadata_request::MetadataRequestTopic,
+    metadata_response::MetadataResponsePartition,
+};
+use serde_json::Value;
+
+use super::Cluster;
+use crate::harness::{WireClient, eventually, get_json, poll, post_json};
+
+/// How long anything of this may take. Generous: it bounds a test that fails, and slows down none that passes.
+const WITHIN: Duration = Duration::from_secs(45);
+/// How long one broker may take to answer before another is asked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const METADATA_VERSION: i16 = 12;
+const CREATE_VERSION: i16 = 7;
+/// The leader does not exist yet, or is not known yet to the broker that was asked.
+const RETRIABLE: [i16; 3] = [7, 38, 41];
+
+/// A partition as a broker shows it to clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// Its number.
+    pub partition: i32,
+    /// The broker that leads.
+    pub leader: Option<u16>,
+    /// Grows with every election.
+    pub leader_epoch: i32,
+    /// Those that hold it, the preferred leader first.
+    pub replicas: Vec<u16>,
+    /// Those in sync, ascending.
+    pub isr: Vec<u16>,
+}
+
+impl PartitionState {
+    /// Whether somebody leads and every replica is in sync.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.leader.is_some() && self.isr.len() == self.replicas.len()
+    }
+}
+
+impl Cluster {
+    /// Creates a topic.
+    ///
+    /// # Panics
+    /// When the cluster refuses.
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) {
+        let (code, message) = self.try_create_topic(name, partitions, replicas, configs);
+        assert_eq!(code, 0, "{name}: {message}");
+    }
+
+    /// Creates a topic; returns the error code, 0 for none, and the message. A cluster without an active coordinator, or
+    /// whose coordinator dies meanwhile, is asked again.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub fn try_create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) -> (i16, String) {
+        let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+            name: (*name).into(),
+            value: Some((*value).into()),
+            ..CreatableTopicConfig::default()
+        };
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: replicas,
+            configs: configs.iter().map(config).collect(),
+            ..CreatableTopic::default()
+        };
+        let request = CreateTopicsRequest {
+            topics: vec![topic],
+            timeout_ms: 30_000,
+            ..CreateTopicsRequest::default()
+        };
+        eventually("an answer to the creation of a topic", WITHIN, || {
+            let id = self.any_broker();
+            let mut client = WireClient::try_connect(self.broker_address(id), WITHIN).ok()?;
+            let mut response = client.try_call(CREATE_VERSION, &request).ok()?;
+            let topic = response.topics.pop()?;
+            let message = topic.error_message.map(|text| text.to_string()).unwrap_or_default();
+            (!RETRIABLE.contains(&topic.error_code)).then_some((topic.error_code, message))
+        })
+    }
+
+    /// A topic's partitions as broker `id` knows them, by number; nothing where it does not know the topic or does not
+    /// answer.
+    #[must_use]
+    pub fn describe_by(&self, id: u16, topic: &str) -> Option<Vec<PartitionState>> {
+        let topic =
+            MetadataRequestTopic { name: Some(topic.into()), ..MetadataRequestTopic::default() };
+        let mut response = self.metadata(id, Some(vec![topic]))?;
+        let topic = response.topics.pop().filter(|topic| topic.error_code == 0)?;
+        let mut states: Vec<_> = topic.partitions.iter().map(state).collect();
+        states.sort_unstable_by_key(|state| state.partition);
+        Some(states)
+    }
+
+    /// Waits until every broker that is up shows a partition of which `holds` is true, and returns it as the last one
+    /// showed it. `what` is for the message.
+    ///
+    /// # Panics
+    /// When that does not come.
+    pub fn await_partition(
+        &self,
+        (topic, partition): (&str, i32),
+        what: &str,
+        holds: impl Fn(&PartitionState) -> bool,
+    ) -> PartitionState {
+        let mut last = None;
+        let found = poll(WITHIN, || {
+            for id in self.brokers_up() {
+                let states = self.describe_by(id, topic)?;
+                last = states.into_iter().find(|state| state.partition == partition);
+                last.as_ref().filter(|state| holds(state))?;
+            }
+            last.clone()
+        });
+        found.unwrap_or_else(|| panic!("{topic}-{partition}: not {what}, but {last:?}"))
+    }
+
+    /// Who leads a partition, as soon as every broker that is up says the same.
+    ///
+    /// # Panics
+    /// When nobody does for long.
+    #[must_use]
+    pub fn leader_of(&self, topic: &str, partition: i32) -> u16 {
+        let state = self.await_partition((topic, partition), "a leader that is up", |state| {
+            state.leader.is_some_and(|leader| self.brokers[usize::from(leader) - 1].is_up())
+        });
+        state.leader.expect("waited for")
+    }
+
+    /// Waits until exactly these brokers are in sync.
+    ///
+    /// # Panics
+    /// When that does not come.
+    pub fn await_isr(&self, topic: &str, partition: i32, isr: &[u16]) -> PartitionState {
+        let what = format!("in sync are exactly {isr:?}");
+        self.await_partition((topic, partition), &what, |state| state.isr == isr)
+    }
+
+    /// Waits until every broker that is up shows every partition of every topic led, and all its replicas in sync.
+    ///
+    /// # Panics
+    /// When that does not come; the message names a partition.
+    pub fn await_in_sync(&self) {
+        let mut why = String::new();
+        let whole = poll(WITHIN, || {
+            for id in self.brokers_up() {
+                let response = self.metadata(id, None)?;
+                for topic in &response.topics {
+                    let name = topic.name.as_deref().unwrap_or_default();
+                    let lacking = topic.partitions.iter().map(state).find(|s| !s.is_whole());
+                    if let Some(lacking) = lacking {
+                        why = format!("broker {id} shows {name}: {lacking:?}");
+                        return None;
+                    }
+                }
+            }
+            Some(())
+        });
+        assert!(whole.is_some(), "under-replicated: {why}");
+    }
+
+    /// The active coordinator, as soon as there is one among those that are up.
+    ///
+    /// # Panics
+    /// When nobody is for long.
+    #[must_use]
+    pub fn active_coordinator(&self) -> u16 {
+        eventually("a coordinator is active", WITHIN, || {
+            (1..).zip(&self.coordinators).filter(|(_, process)| process.is_up()).find_map(
+                |(id, _)| {
+                    let health = get_json(self.layout.coordinator_http(id), "/health")?;
+                    (health["active"] == Value::Bool(true)).then_some(id)
+                },
+            )
+        })
+    }
+
+    /// The member of etcd that leads, as soon as there is one among those that are up.
+    ///
+    /// # Panics
+    /// When nobody is for long.
+    #[must_use]
+    pub fn etcd_leader(&self) -> u16 {
+        eventually("a member of etcd leads", WITHIN, || {
+            (1..).zip(&self.etcds).filter(|(_, process)| process.is_up()).find_map(|(id, _)| {
+                let at = self.layout.etcd_client(id);
+                let status = post_json(at, "/v3/maintenance/status", "{}")?;
+                let leads = status["leader"] == status["header"]["member_id"];
+                (leads && status["leader"].is_string()).then_some(id)
+            })
+        })
+    }
+
+    /// Brokers that the test has neither ended nor paused.
+    pub fn brokers_up(&self) -> impl Iterator<Item = u16> + '_ {
+        self.broker_ids().filter(|id| self.brokers[usize::from(*id) - 1].is_up())
+    }
+
+    fn any_broker(&self) -> u16 {
+        self.brokers_up().next().expect("a broker that is up")
+    }
+
+    fn metadata(
+        &self,
+        id: u16,
+        topics: Option<Vec<MetadataRequestTopic>>,
+    ) -> Option<MetadataResponse> {
+        let request = MetadataRequest {
+            topics,
+            allow_auto_topic_creation: false,
+            ..MetadataRequest::default()
+        };
+        let mut client = WireClient::try_connect(self.broker_address(id), PATIENCE).ok()?;
+        client.try_call(METADATA_VERSION, &request).ok()
+    }
+}
+
+fn state(partition: &MetadataResponsePartition) -> PartitionState {
+    let ids = |ids: &[i32]| ids.iter().filter_map(|id| u16::try_from(*id).ok()).collect();
+    let mut isr: Vec<u16> = ids(&partition.isr_nodes);
+    isr.sort_unstable();
+    PartitionState {
+        partition: partition.partition_index,
+        leader: u16::try_from(partition.leader_id).ok(),
+        leader_epoch: partition.leader_epoch,
+        replicas: ids(&partition.replica_nodes),
+        isr,
+    }
+}
