@@ -614,6 +614,7 @@ impl Follower {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         partition.failures = partition.failures.saturating_add(1);
         let until = moment.now + self.config.backoff.delay(partition.failures, moment.random);
+        self.session.name_again(key);
         self.set_state(key, State::Delayed { until, then });
     }
 

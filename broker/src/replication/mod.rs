@@ -35,6 +35,8 @@ mod session;
 mod throttle;
 
 #[cfg(test)]
+mod driver_tests;
+#[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, InvalidRecords, PartitionAnswer};

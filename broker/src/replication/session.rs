@@ -44,6 +44,14 @@ impl Session {
         self.dirty.insert(key);
     }
 
+    /// Whatever the leader knows of the partition, it is to be named again.
+    pub fn name_again(&mut self, key: Key) {
+        if let Some(known) = self.known.get_mut(&key) {
+            known.offset = Offset::NONE;
+        }
+        self.mark(key);
+    }
+
     /// What the leader was asked last, of this partition.
     pub fn asked(&self, key: Key) -> Option<Wanted> {
         self.known.get(&key).copied()

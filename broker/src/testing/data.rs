@@ -31,6 +31,7 @@ use crate::data::{DataConfig, DataPlane, LogDirs};
 use crate::handlers::{Answer, Handler, Reply, ReplyBody, RequestContext};
 use crate::listener::Router;
 use crate::partition::{PartitionHandle, Role};
+use crate::replication::Feed;
 use crate::services::Services;
 
 /// The broker epoch of the first life.
@@ -146,6 +147,26 @@ impl TestCluster {
     }
 
     pub(crate) async fn start_on<I: LogIo>(&self, io: I, dirs: &[&str], epoch: i64) -> TestBroker {
+        self.start_with(io, dirs, epoch, None).await
+    }
+
+    /// As [`TestCluster::start`]; `feed` is told what is to be followed.
+    pub(crate) async fn start_following(
+        &self,
+        dirs: &[&str],
+        epoch: i64,
+        feed: Feed,
+    ) -> TestBroker {
+        self.start_with(RealIo, dirs, epoch, Some(feed)).await
+    }
+
+    async fn start_with<I: LogIo>(
+        &self,
+        io: I,
+        dirs: &[&str],
+        epoch: i64,
+        feed: Option<Feed>,
+    ) -> TestBroker {
         self.image.wait_for(1, PATIENCE).await.unwrap();
         let (config, _) = Config::parse("test", b"node.id=1", &[]).unwrap();
         let paths = dirs.iter().map(|dir| self.folder.path().join(dir)).collect();
@@ -162,7 +183,8 @@ impl TestCluster {
         log_dirs.set_broker_epoch(epoch);
         let (sender, receiver) = watch::channel(epoch);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let plane = DataPlane::start(log_dirs, image.clone(), receiver, &clock).unwrap();
+        let plane = DataPlane::start_following(log_dirs, image.clone(), receiver, &clock, feed);
+        let plane = plane.unwrap();
         let mut services =
             super::services(ImageBuilder::new().build(), Arc::new(NoTransport), &Router::new());
         let parts = Arc::get_mut(&mut services).unwrap();

@@ -21,6 +21,8 @@ use super::*;
 use crate::partition::{Acks, Address, Assignment, PartitionHandle, Role, TopicSettings};
 use crate::testing::data::{batch, batch_at, sequenced};
 
+mod follow;
+
 const DIR: &str = "/logs";
 const BUDGET: usize = 1 << 20;
 
