@@ -199,8 +199,8 @@ impl Data {
             if !desired::is_replica(partition, self.broker) {
                 continue;
             }
-            let assignment =
-                desired::assignment(partition, self.broker, broker_epoch.unwrap_or(-1));
+            let life = (self.broker, broker_epoch.unwrap_or(-1));
+            let assignment = desired::assignment(image, partition, life);
             match self.replicas.get_mut(&(topic, index)) {
                 Some(replica) if replica.assignment == assignment => continue,
                 Some(replica) => {
