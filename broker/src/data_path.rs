@@ -11,6 +11,7 @@ use ottla_protocol::{ErrorCode, Str, Uuid};
 use crate::fetch_session;
 use crate::fetch_session::TopicKey;
 use crate::figures::DataFigures;
+use crate::isr::Proposals;
 use crate::partition::{PartitionHandle, PartitionTable};
 use crate::pool::Pool;
 
@@ -34,6 +35,10 @@ pub struct DataPath {
     pub log_dirs: Vec<Arc<LogDirStatus>>,
     /// `fetch.max.bytes`: no answer to a fetch is larger, but for one batch that alone is. Default 55 MiB.
     pub fetch_bytes_max: u32,
+    /// Consumers are sent to a replica in their own rack.
+    pub is_rack_aware: bool,
+    /// Changes of in-sync replicas on their way to the controller.
+    pub proposals: Arc<Proposals>,
     /// What is counted.
     pub figures: DataFigures,
 }
@@ -49,6 +54,8 @@ pub struct DataLimits {
     pub reader_threads: usize,
     /// Threads for long compression. Default: one per core.
     pub compute_threads: usize,
+    /// `replica.selector.class` is Kafka's rack-aware one. Default no: consumers read from leaders.
+    pub is_rack_aware: bool,
 }
 
 impl Default for DataLimits {
@@ -58,6 +65,7 @@ impl Default for DataLimits {
             fetch_bytes_max: 57_671_680,
             reader_threads: 16,
             compute_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            is_rack_aware: false,
         }
     }
 }
@@ -144,6 +152,8 @@ impl DataPath {
             compute: Pool::new("compute", limits.compute_threads),
             log_dirs,
             fetch_bytes_max: limits.fetch_bytes_max,
+            is_rack_aware: limits.is_rack_aware,
+            proposals: Arc::default(),
             figures: DataFigures::default(),
         })
     }
@@ -210,6 +220,47 @@ impl Resolver {
         Some(LeaderHint {
             leader: BrokerId(partition.leader),
             leader_epoch: LeaderEpoch(partition.leader_epoch),
+        })
+    }
+
+    /// Refuses a broker that asks as a replica of a partition and is none, or is in a life that has ended
+    /// (`epoch`, −1 if it does not say). `knows_epoch`: it names the leader's epoch, so it may have learnt
+    /// of its place before this broker has.
+    pub fn check_replica(
+        &self,
+        (topic, partition): (Uuid, i32),
+        (broker, epoch): (BrokerId, i64),
+        knows_epoch: bool,
+    ) -> Result<(), ErrorCode> {
+        let partition =
+            self.image.partition(topic, partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if !partition.replicas.contains(&broker.0) {
+            return Err(if knows_epoch {
+                ErrorCode::UnknownLeaderEpoch
+            } else {
+                ErrorCode::NotLeaderOrFollower
+            });
+        }
+        let known = self.image.broker(broker.0).map(|record| record.broker_epoch);
+        if epoch != -1 && known.is_some_and(|known| epoch < known) {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        Ok(())
+    }
+
+    /// The brokers of these that are in `rack` and can be reached through `listener`.
+    pub fn in_rack<'a>(
+        &'a self,
+        brokers: impl Iterator<Item = BrokerId> + 'a,
+        rack: &'a str,
+        listener: &'a str,
+    ) -> impl Iterator<Item = BrokerId> + 'a {
+        brokers.filter(move |broker| {
+            self.image.broker(broker.0).is_some_and(|record| {
+                !record.fenced
+                    && record.rack.as_deref() == Some(rack)
+                    && record.listener(listener).is_some()
+            })
         })
     }
 

@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 
+use crate::isr::IsrFigures;
 use crate::metrics::{Metrics, PartitionLabel};
 use crate::services::Services;
 
@@ -26,6 +27,8 @@ pub struct DataFigures {
     pub failed_produce: Counter,
     /// Partitions of Fetch requests that were answered with an error.
     pub failed_fetch: Counter,
+    /// Changes of in-sync replicas.
+    pub isr: IsrFigures,
 }
 
 /// Looks things up; holds the services weakly, since they hold the metrics.

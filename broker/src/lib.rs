@@ -12,6 +12,7 @@ pub mod figures;
 pub mod handlers;
 pub mod http;
 pub mod identity;
+pub mod isr;
 pub mod listener;
 pub mod machine;
 pub mod metrics;

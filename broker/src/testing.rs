@@ -2,7 +2,7 @@
 
 pub(crate) mod data;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +17,8 @@ use ottla_metadata::model::{
 use ottla_metadata::store::{KeyValue, Page};
 use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use ottla_protocol::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
+use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
+use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::node_hello_request::NodeHelloRequest;
@@ -172,6 +174,9 @@ pub(crate) struct ScriptedCoordinator {
     pub(crate) hellos: Mutex<Vec<NodeHelloRequest>>,
     pub(crate) heartbeats: Mutex<Vec<BrokerHeartbeatRequest>>,
     pub(crate) blocks: Mutex<i64>,
+    /// AlterPartition requests that came, and the answers to the next.
+    pub(crate) altered: Mutex<Vec<AlterPartitionRequest>>,
+    pub(crate) alterations: Mutex<VecDeque<Result<AlterPartitionResponse, LinkError>>>,
     pub(crate) cut: Notify,
 }
 
@@ -185,6 +190,8 @@ impl ScriptedCoordinator {
             hellos: Mutex::default(),
             heartbeats: Mutex::default(),
             blocks: Mutex::default(),
+            altered: Mutex::default(),
+            alterations: Mutex::default(),
             cut: Notify::new(),
         })
     }
@@ -247,6 +254,16 @@ impl CoordinatorLink for ScriptedCoordinator {
             producer_id_len: 10,
             ..AllocateProducerIdsResponse::default()
         })))
+    }
+
+    fn alter_partition(
+        &self,
+        request: AlterPartitionRequest,
+        _: Duration,
+    ) -> LinkFuture<'_, Result<AlterPartitionResponse, LinkError>> {
+        let answer = self.alterations.lock().unwrap().pop_front();
+        self.altered.lock().unwrap().push(request);
+        Box::pin(std::future::ready(answer.unwrap_or(Err(LinkError::TimedOut))))
     }
 
     fn closed(&self) -> LinkFuture<'_, ()> {

@@ -27,6 +27,7 @@ use crate::config::{Config, ListenerConfig};
 use crate::data::{self, DataConfig, DataPlane, LogDirs};
 use crate::http::{self, Face, HttpError, Stage};
 use crate::identity::{Identity, NO_BROKER_EPOCH};
+use crate::isr::Proposer;
 use crate::listener::{
     AcceptError, AddressLimits, FrameMemory, Listener, Network, SecurityProtocol as Protocol,
 };
@@ -367,6 +368,13 @@ impl<I: LogIo> Start<I> {
         data: &DataPlane,
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Arc<Services> {
+        let proposer = Proposer::new(
+            Arc::clone(&data.path.proposals),
+            relay.clone(),
+            Arc::clone(identity),
+            data.path.figures.isr.clone(),
+        );
+        self.tasks.spawn(proposer.run(self.stop.clone()));
         let (producer_ids, task) = ProducerIds::new(relay.clone());
         let stop = self.stop.clone();
         self.tasks.spawn(async move {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::DataConfig;
 use crate::clock::Clock;
+use crate::isr::Proposals;
 use crate::worker::{Control, Inbox, Shelf, SlotKey, Worker, WorkerThread};
 
 /// A directory and the threads that own its logs.
@@ -49,10 +50,10 @@ const INDEX_BITS: u32 = 28;
 
 impl<I: LogIo> Dir<I> {
     pub fn start(
-        number: usize,
-        dir: Arc<LogDir<I>>,
+        (number, dir): (usize, Arc<LogDir<I>>),
         config: &DataConfig,
         (clock, failures): (&Arc<dyn Clock>, &mpsc::Sender<usize>),
+        proposals: &Arc<Proposals>,
     ) -> io::Result<Self> {
         let count = config.workers_per_dir.clamp(1, 4);
         let inboxes: Vec<Arc<Inbox>> =
@@ -70,7 +71,8 @@ impl<I: LogIo> Dir<I> {
                     tracing::error!("a sync was refused; its log stays unsynced");
                 }
             });
-            let worker = Worker::new(config.broker, Arc::clone(&inbox), shelf.clone(), start_sync);
+            let worker = Worker::new(config.broker, Arc::clone(&inbox), shelf.clone(), start_sync)
+                .with_proposals(Arc::clone(proposals), config.lag_max);
             let failures = failures.clone();
             let on_failure = Box::new(move |reason: String| {
                 tracing::error!(%reason, "log directory is offline");

@@ -12,6 +12,7 @@ mod dir;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_metadata::config::ServerConfig;
 use ottla_metadata::image::{Image, ImageReader};
@@ -51,6 +52,8 @@ pub struct DataConfig {
     pub workers_per_dir: usize,
     /// Bytes of appends that may wait for one worker. Default 64 MiB.
     pub worker_queue_bytes: usize,
+    /// `replica.lag.time.max.ms`.
+    pub lag_max: Duration,
     /// Bounds of the handlers.
     pub limits: DataLimits,
 }
@@ -108,6 +111,7 @@ impl DataConfig {
         let limits = DataLimits {
             fetch_session_slots: count("max.incremental.fetch.session.cache.slots"),
             fetch_bytes_max: u32::try_from(server.int("fetch.max.bytes")).unwrap_or(0),
+            is_rack_aware: is_rack_aware(&server),
             ..DataLimits::default()
         };
         Self {
@@ -118,8 +122,26 @@ impl DataConfig {
             recovery_threads: count("num.recovery.threads.per.data.dir").max(1),
             workers_per_dir: (cores / 2).clamp(1, 4),
             worker_queue_bytes: DATA_BYTES_MAX,
+            lag_max: server.millis("replica.lag.time.max.ms"),
             limits,
             server,
+        }
+    }
+}
+
+/// Kafka's own selector of replicas for consumers, the only one that there is here.
+const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
+fn is_rack_aware(server: &ServerConfig) -> bool {
+    match server.text("replica.selector.class").as_deref() {
+        Some(RACK_AWARE) => true,
+        None | Some("") => false,
+        Some(other) => {
+            tracing::warn!(
+                other,
+                "replica.selector.class is not known; consumers read from leaders"
+            );
+            false
         }
     }
 }
@@ -225,7 +247,9 @@ impl DataPlane {
         let path = DataPath::new(config.broker, image.clone(), statuses, config.limits);
         let (failure_sender, failures) = mpsc::channel(dirs.len() * MESSAGES_PER_DIR);
         let started: Result<Vec<Dir<I>>, io::Error> = (dirs.into_iter().enumerate())
-            .map(|(number, dir)| Dir::start(number, dir, &config, (clock, &failure_sender)))
+            .map(|(number, dir)| {
+                Dir::start((number, dir), &config, (clock, &failure_sender), &path.proposals)
+            })
             .collect();
         let (offline_sender, offline_dirs) = watch::channel(Vec::new());
         let (stop, stops) = mpsc::channel(1);

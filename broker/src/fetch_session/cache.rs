@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Session;
+use super::{Session, SessionOwner};
 
 /// A session that was not used for so long gives its place to any other, and one that has existed for
 /// so long gives it to a larger one.
@@ -15,7 +15,8 @@ const EVICTION_AGE: Duration = Duration::from_secs(120);
 const STRIPES_MAX: usize = 16;
 
 /// At most `slots` sessions, by id. When it is full, an old or small one makes room, or the newcomer
-/// goes without a session, which costs its client larger requests and nothing else.
+/// goes without a session, which costs its client larger requests and nothing else. Replicas' sessions
+/// make room for no consumer's unless they are not used any more, and take the place of any consumer's.
 #[derive(Debug)]
 pub struct Cache {
     stripes: Box<[Mutex<Stripe>]>,
@@ -31,6 +32,12 @@ struct Stored {
     created: Duration,
     last_used: Duration,
     partitions: usize,
+}
+
+impl Stored {
+    fn is_privileged(&self) -> bool {
+        self.session.owner != SessionOwner::Consumer
+    }
 }
 
 impl Cache {
@@ -56,11 +63,12 @@ impl Cache {
         let stripes = self.stripes.len();
         let at = self.next_stripe.fetch_add(1, Ordering::Relaxed) % stripes;
         let mut stripe = lock(&self.stripes[at]);
-        if self.slots_per_stripe <= stripe.len() && !maybe_evict(&mut stripe, partitions, now) {
-            return None;
-        }
         let id = free_id(&stripe, random, (stripes, at));
         let session = make(id);
+        let newcomer = (session.owner, partitions);
+        if self.slots_per_stripe <= stripe.len() && !maybe_evict(&mut stripe, newcomer, now) {
+            return None;
+        }
         let stored =
             Stored { session: Arc::clone(&session), created: now, last_used: now, partitions };
         stripe.insert(id, stored);
@@ -119,15 +127,22 @@ fn free_id(stripe: &Stripe, random: u32, (stripes, at): (usize, usize)) -> i32 {
     }
 }
 
-/// Makes room for a session of `partitions` partitions if the rules allow it.
-fn maybe_evict(stripe: &mut Stripe, partitions: usize, now: Duration) -> bool {
+/// Makes room for a session of this owner and number of partitions if the rules allow it.
+fn maybe_evict(
+    stripe: &mut Stripe,
+    (owner, partitions): (SessionOwner, usize),
+    now: Duration,
+) -> bool {
+    let is_privileged = owner != SessionOwner::Consumer;
     let age = |since: Duration| now.saturating_sub(since);
     let oldest = stripe.iter().min_by_key(|(id, stored)| (stored.last_used, **id));
     let stale = oldest.filter(|(_, stored)| EVICTION_AGE < age(stored.last_used));
     let smallest = || {
-        let settled = stripe.iter().filter(|(_, stored)| EVICTION_AGE < age(stored.created));
+        let weaker = stripe.iter().filter(|(_, stored)| !stored.is_privileged());
+        let settled =
+            weaker.filter(|(_, stored)| is_privileged || EVICTION_AGE < age(stored.created));
         let smallest = settled.min_by_key(|(id, stored)| (stored.partitions, **id));
-        smallest.filter(|(_, stored)| stored.partitions < partitions)
+        smallest.filter(|(_, stored)| is_privileged || stored.partitions < partitions)
     };
     let victim = stale.or_else(smallest).map(|(id, _)| *id);
     victim.is_some_and(|id| stripe.remove(&id).is_some())
@@ -139,6 +154,8 @@ fn lock(stripe: &Mutex<Stripe>) -> MutexGuard<'_, Stripe> {
 
 #[cfg(test)]
 mod tests {
+    use ottla_protocol::types::BrokerId;
+
     use super::*;
     use crate::fetch_session::TopicNaming;
 
@@ -147,8 +164,29 @@ mod tests {
     }
 
     fn create(cache: &Cache, partitions: usize, now: Duration) -> Option<i32> {
-        let make = |id| Session::new(id, TopicNaming::Ids);
+        create_for(SessionOwner::Consumer, cache, (partitions, now))
+    }
+
+    fn create_for(
+        owner: SessionOwner,
+        cache: &Cache,
+        (partitions, now): (usize, Duration),
+    ) -> Option<i32> {
+        let make = |id| Session::new(id, TopicNaming::Ids, owner);
         cache.create(partitions as u32, partitions, now, make).map(|session| session.id)
+    }
+
+    #[test]
+    fn replica_takes_the_place_of_a_consumer_and_none_takes_its() {
+        let cache = Cache::new(1);
+        let replica = SessionOwner::Replica(BrokerId(2));
+        let consumer = create(&cache, 1000, at(0)).unwrap();
+        let id = create_for(replica, &cache, (1, at(1))).unwrap();
+        assert!(cache.find(consumer, at(1)).is_none());
+        cache.find(id, at(130));
+        assert!(create(&cache, 1000, at(140)).is_none());
+        assert!(create_for(replica, &cache, (1000, at(140))).is_none());
+        assert!(create(&cache, 1, at(300)).is_some(), "nobody uses it any more");
     }
 
     #[test]

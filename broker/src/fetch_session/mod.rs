@@ -4,4 +4,6 @@ mod cache;
 mod session;
 
 pub use cache::Cache;
-pub use session::{Change, Entry, Session, Told, TopicKey, TopicNaming, Wanted};
+pub use session::{
+    Change, Entry, Reported, Session, SessionOwner, Told, TopicKey, TopicNaming, Wanted,
+};

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ottla_protocol::types::{BrokerId, LeaderEpoch};
 use ottla_protocol::{ErrorCode, Str, Uuid};
 
-use crate::partition::{PartitionHandle, SubscriberKey, Subscription, Watcher};
+use crate::partition::{PartitionHandle, SubscriberKey, Subscribers, Subscription, Watcher};
 
 /// How requests of a session name topics; they may not mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Wanted {
     pub current_leader_epoch: i32,
     /// The epoch of the last record that it read, −1 if none.
     pub last_fetched_epoch: i32,
+    /// Where the log of a replica starts, −1 if it is none.
+    pub log_start: i64,
 }
 
 /// What a session said of a partition last; what is still so is not said again.
@@ -52,6 +55,30 @@ impl Told {
     pub const NOTHING: Self = Self { high_watermark: -1, log_start: -1 };
 }
 
+/// Whose a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionOwner {
+    /// A consumer's: it waits for high watermarks to move.
+    Consumer,
+    /// A replica's, by its broker: it waits for records.
+    Replica(BrokerId),
+}
+
+/// What was said of a follower's progress last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reported {
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The partition epoch that the leader knew.
+    pub partition_epoch: i64,
+    /// The follower's life.
+    pub broker_epoch: i64,
+    /// Its end.
+    pub end: i64,
+    /// Its start.
+    pub log_start: i64,
+}
+
 /// One partition of a session.
 #[derive(Debug)]
 pub struct Entry {
@@ -63,6 +90,8 @@ pub struct Entry {
     pub wanted: Wanted,
     /// What was said of it.
     pub told: Told,
+    /// What a replica's progress was when the leader's state was told of it.
+    pub reported: Option<Reported>,
     subscription: Arc<Subscription>,
     registration: Option<Registration>,
 }
@@ -74,6 +103,8 @@ pub struct Session {
     pub id: i32,
     /// How its requests name topics.
     pub naming: TopicNaming,
+    /// Whose it is; others do not find it.
+    pub owner: SessionOwner,
     /// Wakes its poll.
     pub watcher: Arc<Watcher>,
     state: Mutex<State>,
@@ -104,15 +135,16 @@ pub struct Change {
 #[derive(Debug)]
 struct Registration {
     handle: Arc<PartitionHandle>,
+    owner: SessionOwner,
     key: SubscriberKey,
 }
 
 impl Session {
     /// Without partitions. Its first incremental request has epoch 1.
-    pub fn new(id: i32, naming: TopicNaming) -> Arc<Self> {
+    pub fn new(id: i32, naming: TopicNaming, owner: SessionOwner) -> Arc<Self> {
         let state =
             State { epoch: 1, entries: Vec::new(), free: Vec::new(), by_key: HashMap::new() };
-        Arc::new(Self { id, naming, watcher: Watcher::new(), state: Mutex::new(state) })
+        Arc::new(Self { id, naming, owner, watcher: Watcher::new(), state: Mutex::new(state) })
     }
 
     /// Takes an incremental request: checks its epoch and expects the next one, then adds, changes and
@@ -198,6 +230,7 @@ impl State {
             partition: change.partition,
             wanted: change.wanted,
             told: Told::NOTHING,
+            reported: None,
             subscription,
             registration: None,
         };
@@ -228,21 +261,29 @@ impl Entry {
 
     /// Hears of changes of `handle` from now on, and of no other; returns true if that is new, so that
     /// the view has to be read (again).
-    pub fn maybe_register(&mut self, handle: &Arc<PartitionHandle>) -> bool {
+    pub fn maybe_register(&mut self, handle: &Arc<PartitionHandle>, owner: SessionOwner) -> bool {
         if let Some(registration) = &self.registration
             && Arc::ptr_eq(&registration.handle, handle)
         {
             return false;
         }
-        let key = handle.subscribers.add(Arc::clone(&self.subscription));
-        self.registration = Some(Registration { handle: Arc::clone(handle), key });
+        let handle = Arc::clone(handle);
+        let key = subscribers(&handle, owner).add(Arc::clone(&self.subscription));
+        self.registration = Some(Registration { handle, owner, key });
         true
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.handle.subscribers.remove(self.key);
+        subscribers(&self.handle, self.owner).remove(self.key);
+    }
+}
+
+fn subscribers(handle: &PartitionHandle, owner: SessionOwner) -> &Subscribers {
+    match owner {
+        SessionOwner::Consumer => &handle.subscribers,
+        SessionOwner::Replica(_) => &handle.followers,
     }
 }
 
@@ -261,6 +302,7 @@ mod tests {
             bytes_max: 1024,
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
+            log_start: -1,
         };
         Change { topic: TopicKey::Name(Str::from_static(name)), partition, wanted }
     }
@@ -276,7 +318,7 @@ mod tests {
 
     #[test]
     fn requests_come_in_the_order_of_their_epochs() {
-        let session = Session::new(5, TopicNaming::Names);
+        let session = Session::new(5, TopicNaming::Names, SessionOwner::Consumer);
         let begin = |epoch| session.begin((epoch, TopicNaming::Names), vec![], vec![]);
         assert_eq!(begin(1), Ok(2));
         assert_eq!(begin(1), Err(ErrorCode::InvalidFetchSessionEpoch));
@@ -290,7 +332,7 @@ mod tests {
 
     #[test]
     fn only_new_and_changed_partitions_are_dirty() {
-        let session = Session::new(5, TopicNaming::Names);
+        let session = Session::new(5, TopicNaming::Names, SessionOwner::Consumer);
         session.fill(vec![change("a", 0, 0), change("a", 1, 0), change("b", 0, 0)]);
         assert_eq!(dirty(&session), [0, 1, 2]);
         assert!(dirty(&session).is_empty());

@@ -24,8 +24,10 @@ pub struct PartitionHandle {
     pub inbox: Arc<Inbox>,
     /// Its place there.
     pub slot: SlotKey,
-    /// Who waits for it to change.
+    /// Consumers that wait for it to change.
     pub subscribers: Subscribers,
+    /// Replicas that wait for records.
+    pub followers: Subscribers,
     view: ArcSwap<View>,
 }
 
@@ -55,6 +57,7 @@ impl PartitionHandle {
             inbox,
             slot: address.slot,
             subscribers: Subscribers::default(),
+            followers: Subscribers::default(),
             view: ArcSwap::from_pointee(view),
         }
     }
@@ -67,6 +70,12 @@ impl PartitionHandle {
     /// The newest view, to be kept.
     pub fn view_full(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// Has everybody look who waits. For the partition's worker only, after it published.
+    pub fn wake_all(&self) {
+        self.subscribers.mark(0, true);
+        self.followers.mark(0, true);
     }
 
     /// For the partition's worker only.

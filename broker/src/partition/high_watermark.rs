@@ -1,72 +1,27 @@
 //! The offset below which every record is on all replicas that count.
 
-use ottla_protocol::types::{BrokerId, Offset};
+use ottla_protocol::types::Offset;
 
-/// A leader's high watermark and what it follows from.
+use super::isr::Isr;
+
+/// A replica's high watermark.
 ///
 /// Never falls while this leader leads. Stands still while fewer replicas are in sync than
 /// `min.insync.replicas` asks for, so that what is visible is as safe as what is acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HighWatermark {
     value: Offset,
-    /// End of the leader's own log, as far as it counts (written, or flushed).
-    own_end: Offset,
-    /// Everybody else who is in the in-sync set or may be by a proposal that is not resolved yet.
-    others: Vec<Member>,
-    /// Size of the in-sync set that is agreed on, the leader included.
-    in_sync: usize,
-    in_sync_min: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Member {
-    broker: BrokerId,
-    /// `Offset::NONE` until its first fetch in this epoch.
-    end: Offset,
 }
 
 impl HighWatermark {
-    /// Starts at what was known when leadership began.
+    /// Starts at what is known.
     pub const fn new(value: Offset) -> Self {
-        Self { value, own_end: value, others: Vec::new(), in_sync: 1, in_sync_min: 1 }
+        Self { value }
     }
 
     /// The watermark.
     pub const fn value(&self) -> Offset {
         self.value
-    }
-
-    /// True if fewer replicas are in sync than acknowledged writes need.
-    pub const fn is_under_min(&self) -> bool {
-        self.in_sync < self.in_sync_min
-    }
-
-    /// Sets who is in sync besides the leader: `agreed` by everybody, `proposed` perhaps. Progress of
-    /// those who stay is kept.
-    pub fn set_in_sync(&mut self, agreed: &[BrokerId], proposed: &[BrokerId], in_sync_min: usize) {
-        let mut others: Vec<Member> = Vec::with_capacity(agreed.len());
-        for &broker in agreed.iter().chain(proposed) {
-            if others.iter().any(|member| member.broker == broker) {
-                continue;
-            }
-            let known = self.others.iter().find(|member| member.broker == broker);
-            others.push(Member { broker, end: known.map_or(Offset::NONE, |member| member.end) });
-        }
-        self.others = others;
-        self.in_sync = 1 + agreed.len();
-        self.in_sync_min = in_sync_min;
-    }
-
-    /// The leader's own log counts up to `end`.
-    pub fn observe_own(&mut self, end: Offset) {
-        self.own_end = self.own_end.max(end);
-    }
-
-    /// A follower's log counts up to `end`. Those who are not in sync are not waited for.
-    pub fn observe_follower(&mut self, broker: BrokerId, end: Offset) {
-        if let Some(member) = self.others.iter_mut().find(|member| member.broker == broker) {
-            member.end = end;
-        }
     }
 
     /// A follower hears of the leader's watermark and has `own_end`: true if its own moves.
@@ -82,81 +37,90 @@ impl HighWatermark {
         self.value = self.value.max(start).min(end);
     }
 
-    /// Moves the watermark as far as everybody has come; returns true if it moved.
-    pub fn maybe_advance(&mut self) -> bool {
-        if self.is_under_min() {
+    /// Moves the watermark as far as everybody has come who may be in sync; `own_end` is how far the
+    /// leader's own log counts (written, or flushed). Returns true if it moved.
+    pub fn maybe_advance(&mut self, own_end: Offset, isr: &Isr, in_sync_min: usize) -> bool {
+        if isr.is_under_min(in_sync_min) {
             return false;
         }
-        let reached = self.others.iter().fold(self.own_end, |end, member| end.min(member.end));
-        if reached <= self.value {
-            return false;
-        }
-        self.value = reached;
-        true
+        let reached = isr.reached(own_end);
+        let has_moved = self.value < reached;
+        self.value = self.value.max(reached);
+        has_moved
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ottla_protocol::types::{BrokerId, LeaderEpoch};
+
+    use super::super::isr::FollowerProgress;
+    use super::super::replica::Assignment;
     use super::*;
 
-    fn with_followers(agreed: &[i32], proposed: &[i32], min: usize) -> HighWatermark {
+    /// Broker 1 leads; 2 and 3 have a replica as well.
+    fn isr(in_sync: &[i32]) -> Isr {
         let ids = |ids: &[i32]| ids.iter().map(|id| BrokerId(*id)).collect::<Vec<_>>();
-        let mut watermark = HighWatermark::new(Offset(5));
-        watermark.set_in_sync(&ids(agreed), &ids(proposed), min);
-        watermark
+        let assignment = Assignment {
+            leader: BrokerId(1),
+            leader_epoch: LeaderEpoch(1),
+            partition_epoch: 1,
+            leads: true,
+            replicas: ids(&[1, 2, 3]),
+            in_sync: ids(in_sync),
+            eligible: Vec::new(),
+            is_recovering: false,
+        };
+        Isr::begin(BrokerId(1), &assignment, Duration::ZERO)
+    }
+
+    fn fetch(isr: &mut Isr, broker: i32, end: i64) {
+        let progress = FollowerProgress {
+            broker: BrokerId(broker),
+            broker_epoch: 10,
+            end: Offset(end),
+            log_start: Offset(0),
+        };
+        isr.observe(progress, Offset(100), Duration::ZERO);
     }
 
     #[test]
     fn alone_it_is_the_own_end() {
         let mut watermark = HighWatermark::new(Offset(0));
-        watermark.observe_own(Offset(7));
-        assert!(watermark.maybe_advance());
+        assert!(watermark.maybe_advance(Offset(7), &isr(&[1]), 1));
         assert_eq!(watermark.value(), Offset(7));
-        assert!(!watermark.maybe_advance());
+        assert!(!watermark.maybe_advance(Offset(7), &isr(&[1]), 1));
     }
 
     #[test]
-    fn slowest_member_of_agreed_and_proposed_sets_decides() {
-        let mut watermark = with_followers(&[2], &[3], 1);
-        watermark.observe_own(Offset(100));
-        watermark.observe_follower(BrokerId(2), Offset(90));
-        assert!(!watermark.maybe_advance(), "3 has not fetched yet");
-        watermark.observe_follower(BrokerId(3), Offset(80));
-        assert!(watermark.maybe_advance());
+    fn slowest_of_those_in_sync_decides() {
+        let mut isr = isr(&[1, 2, 3]);
+        let mut watermark = HighWatermark::new(Offset(5));
+        fetch(&mut isr, 2, 90);
+        assert!(!watermark.maybe_advance(Offset(100), &isr, 1), "3 has not fetched yet");
+        fetch(&mut isr, 3, 80);
+        assert!(watermark.maybe_advance(Offset(100), &isr, 1));
         assert_eq!(watermark.value(), Offset(80));
-        watermark.set_in_sync(&[BrokerId(2)], &[], 1);
-        assert!(watermark.maybe_advance());
-        assert_eq!(watermark.value(), Offset(90));
     }
 
     #[test]
     fn never_falls() {
-        let mut watermark = with_followers(&[2], &[], 1);
-        watermark.observe_own(Offset(50));
-        watermark.observe_follower(BrokerId(2), Offset(1));
-        assert!(!watermark.maybe_advance());
+        let mut isr = isr(&[1, 2]);
+        let mut watermark = HighWatermark::new(Offset(5));
+        fetch(&mut isr, 2, 1);
+        assert!(!watermark.maybe_advance(Offset(50), &isr, 1));
         assert_eq!(watermark.value(), Offset(5));
     }
 
     #[test]
     fn stands_still_below_the_minimum() {
-        let mut watermark = with_followers(&[], &[], 2);
-        watermark.observe_own(Offset(50));
-        assert!(!watermark.maybe_advance());
-        watermark.set_in_sync(&[BrokerId(2)], &[], 2);
-        watermark.observe_follower(BrokerId(2), Offset(50));
-        assert!(watermark.maybe_advance());
+        let mut watermark = HighWatermark::new(Offset(5));
+        assert!(!watermark.maybe_advance(Offset(50), &isr(&[1]), 2));
+        let mut enough = isr(&[1, 2]);
+        fetch(&mut enough, 2, 50);
+        assert!(watermark.maybe_advance(Offset(50), &enough, 2));
         assert_eq!(watermark.value(), Offset(50));
-    }
-
-    #[test]
-    fn a_member_that_left_and_came_back_starts_unknown() {
-        let mut watermark = with_followers(&[2], &[], 1);
-        watermark.observe_own(Offset(50));
-        watermark.observe_follower(BrokerId(2), Offset(40));
-        watermark.set_in_sync(&[], &[], 1);
-        watermark.set_in_sync(&[BrokerId(2)], &[], 1);
-        assert!(!watermark.maybe_advance());
     }
 }

@@ -3,6 +3,7 @@
 mod ack_queue;
 mod handle;
 mod high_watermark;
+pub mod isr;
 pub mod replica;
 mod settings;
 mod table;
@@ -12,6 +13,7 @@ mod watch;
 pub use ack_queue::AckQueue;
 pub use handle::{Address, PartitionHandle};
 pub use high_watermark::HighWatermark;
+pub use isr::{FollowerProgress, FollowerView, Isr, Proposal, ProposalOutcome};
 pub use replica::{Acks, Assignment, Replica, Role};
 pub use settings::TopicSettings;
 pub use table::PartitionTable;

@@ -1,12 +1,14 @@
 //! One replica of a partition, as a state machine: inputs go in, effects come out.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use ottla_protocol::ErrorCode;
 use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset};
 
 use super::ack_queue::{AckQueue, IDLE_CAPACITY};
 use super::high_watermark::HighWatermark;
+use super::isr::{FollowerProgress, FollowerView, Isr, LeaderMarks, Proposal, ProposalOutcome};
 
 /// What a replica is for its partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +77,14 @@ pub enum Input<W> {
     Repeated { end: Offset, acks: Acks, waiter: W },
     /// Everything below `end` is on disk.
     Flushed { end: Offset },
-    /// A follower asked for `end`, so it has everything below.
-    FollowerFetched { broker: BrokerId, end: Offset },
+    /// A follower fetched, naming this leader epoch, from where its log agrees with ours.
+    FollowerFetched { leader_epoch: LeaderEpoch, progress: FollowerProgress },
+    /// Some time has passed: who has lagged for `lag_max` (`replica.lag.time.max.ms`) is to go.
+    LagScan { lag_max: Duration },
+    /// This broker stood still for long.
+    ClocksRestarted,
+    /// The controller answered a proposal.
+    ProposalResolved { id: u64, outcome: ProposalOutcome },
     /// A follower's log now ends at `end`, after `bytes` more from its leader, whose high watermark was sent
     /// along.
     Followed { end: Offset, bytes: u64, high_watermark: Offset },
@@ -99,9 +107,12 @@ pub enum Effect<W> {
     Ack(W, Result<(), ErrorCode>),
     /// Consumers can see `visible` bytes more; with `changed`, something else is new to them.
     Wake { visible: u64, changed: bool },
+    /// Have the controller decide on this; it comes back as [`Input::ProposalResolved`].
+    Propose(Proposal),
 }
 
-/// Role, epochs, high watermark and waiting producers of one replica. Does no IO and knows no time.
+/// Role, epochs, high watermark, in-sync replicas and waiting producers of one replica. Does no IO;
+/// monotonic time is an argument.
 ///
 /// | input | Leader | Follower | Offline |
 /// |---|---|---|---|
@@ -118,8 +129,10 @@ pub struct Replica<W> {
     log_end: Offset,
     flushed_end: Offset,
     settings: Settings,
-    replicas: usize,
-    in_sync: Vec<BrokerId>,
+    /// Where this broker's leadership began.
+    epoch_start: Offset,
+    /// Empty unless this replica leads.
+    isr: Isr,
     high_watermark: HighWatermark,
     /// Wait for the leader's own disk.
     leader_acks: AckQueue<W>,
@@ -155,8 +168,8 @@ impl<W> Replica<W> {
             log_end: opened.log_end,
             flushed_end: opened.log_end,
             settings,
-            replicas: 1,
-            in_sync: Vec::new(),
+            epoch_start: opened.log_end,
+            isr: Isr::default(),
             high_watermark: HighWatermark::new(high_watermark),
             leader_acks: AckQueue::new(),
             all_acks: AckQueue::new(),
@@ -164,16 +177,16 @@ impl<W> Replica<W> {
         }
     }
 
-    /// Takes one input; appends what is to be done to `effects`.
-    pub fn handle(&mut self, input: Input<W>, effects: &mut Vec<Effect<W>>) {
+    /// Takes one input; appends what is to be done to `effects`. `now` is monotonic.
+    pub fn handle(&mut self, input: Input<W>, now: Duration, effects: &mut Vec<Effect<W>>) {
         if self.role == Role::Offline {
             return Self::handle_offline(input, effects);
         }
         match input {
-            Input::Assigned(assignment) => self.handle_assigned(assignment, effects),
+            Input::Assigned(assignment) => self.handle_assigned(&assignment, now, effects),
             Input::Configured(settings) => self.handle_configured(settings, effects),
             Input::Appended { end, bytes, acks, waiter } => {
-                self.handle_appended(end, bytes);
+                self.handle_appended(end, bytes, now);
                 effects.push(Effect::Publish);
                 self.maybe_advance(effects);
                 if let Some(waiter) = waiter {
@@ -182,12 +195,17 @@ impl<W> Replica<W> {
             }
             Input::Repeated { end, acks, waiter } => self.wait(end, acks, waiter, effects),
             Input::Flushed { end } => self.handle_flushed(end, effects),
-            Input::FollowerFetched { broker, end } => {
-                self.high_watermark.observe_follower(broker, end);
-                let before = effects.len();
-                if self.role == Role::Leader && self.maybe_advance(effects) {
-                    effects.insert(before, Effect::Publish);
-                }
+            Input::FollowerFetched { leader_epoch, progress } => {
+                self.handle_fetched(leader_epoch, progress, now, effects);
+            }
+            Input::LagScan { lag_max } if self.role == Role::Leader => {
+                let proposal = self.isr.propose_any(self.marks(), lag_max, now);
+                effects.extend(proposal.map(Effect::Propose));
+            }
+            Input::ClocksRestarted => self.isr.restart_clocks(now),
+            Input::LagScan { .. } => {}
+            Input::ProposalResolved { id, outcome } => {
+                self.handle_resolved((id, outcome), now, effects);
             }
             Input::Followed { end, bytes, high_watermark } => {
                 self.handle_followed(end, bytes, high_watermark, effects);
@@ -207,7 +225,7 @@ impl<W> Replica<W> {
         match self.role {
             Role::Offline => Err(ErrorCode::KafkaStorageError),
             Role::Follower => Err(ErrorCode::NotLeaderOrFollower),
-            Role::Leader if acks == Acks::All && self.high_watermark.is_under_min() => {
+            Role::Leader if acks == Acks::All && self.is_under_min() => {
                 Err(ErrorCode::NotEnoughReplicas)
             }
             Role::Leader => Ok(self.leader_epoch),
@@ -234,6 +252,21 @@ impl<W> Replica<W> {
         self.high_watermark.value()
     }
 
+    /// Who follows, and how far each has come; empty unless this replica leads.
+    pub fn followers(&self) -> Box<[FollowerView]> {
+        self.isr.followers()
+    }
+
+    /// The partition epoch that the leader knows.
+    pub const fn partition_epoch(&self) -> i64 {
+        self.isr.partition_epoch()
+    }
+
+    /// True if lag scans are wanted.
+    pub fn needs_scan(&self) -> bool {
+        self.role == Role::Leader && self.isr.needs_scan()
+    }
+
     fn handle_offline(input: Input<W>, effects: &mut Vec<Effect<W>>) {
         let waiter = match input {
             Input::Appended { waiter, .. } => waiter,
@@ -245,7 +278,12 @@ impl<W> Replica<W> {
         }
     }
 
-    fn handle_assigned(&mut self, assignment: Assignment, effects: &mut Vec<Effect<W>>) {
+    fn handle_assigned(
+        &mut self,
+        assignment: &Assignment,
+        now: Duration,
+        effects: &mut Vec<Effect<W>>,
+    ) {
         if assignment.leader_epoch < self.leader_epoch {
             // Metadata never goes back; what is older than we know is a message overtaken by another.
             return;
@@ -254,31 +292,78 @@ impl<W> Replica<W> {
         let led = self.role == Role::Leader;
         self.leader = assignment.leader;
         self.leader_epoch = assignment.leader_epoch;
-        self.replicas = assignment.replicas.len().max(1);
-        self.in_sync = assignment.in_sync;
         if led && (is_new_epoch || !assignment.leads) {
             self.drain(ErrorCode::NotLeaderOrFollower, effects);
         }
         if assignment.leads {
-            if !led || is_new_epoch {
-                self.become_leader(effects);
+            if led && !is_new_epoch {
+                self.isr.update(assignment, now);
+            } else {
+                self.become_leader(assignment, now, effects);
             }
-            self.count_in_sync();
             effects.push(Effect::Publish);
+            self.maybe_expand(now, effects);
             self.maybe_advance(effects);
         } else {
             self.role = Role::Follower;
+            self.isr = Isr::default();
             self.invisible = VecDeque::new();
             effects.push(Effect::Publish);
         }
         effects.push(Effect::Wake { visible: 0, changed: true });
     }
 
-    fn become_leader(&mut self, effects: &mut Vec<Effect<W>>) {
+    fn become_leader(
+        &mut self,
+        assignment: &Assignment,
+        now: Duration,
+        effects: &mut Vec<Effect<W>>,
+    ) {
         self.role = Role::Leader;
-        self.high_watermark = HighWatermark::new(self.high_watermark.value());
-        self.high_watermark.observe_own(self.counted_end());
+        self.epoch_start = self.log_end;
+        self.isr = Isr::begin(self.broker, assignment, now);
         effects.push(Effect::BeginEpoch(self.leader_epoch));
+    }
+
+    fn handle_fetched(
+        &mut self,
+        leader_epoch: LeaderEpoch,
+        progress: FollowerProgress,
+        now: Duration,
+        effects: &mut Vec<Effect<W>>,
+    ) {
+        // What was checked against the log of another epoch says nothing now.
+        let is_current = self.role == Role::Leader && leader_epoch == self.leader_epoch;
+        if !is_current || self.log_end < progress.end {
+            return;
+        }
+        if self.isr.observe(progress, self.log_end, now) {
+            effects.push(Effect::Publish);
+            self.maybe_expand(now, effects);
+            self.maybe_advance(effects);
+        }
+    }
+
+    fn handle_resolved(
+        &mut self,
+        (id, outcome): (u64, ProposalOutcome),
+        now: Duration,
+        effects: &mut Vec<Effect<W>>,
+    ) {
+        if self.role != Role::Leader {
+            return;
+        }
+        let again = self.isr.resolve(id, outcome, now);
+        effects.extend(again.map(Effect::Propose));
+        effects.push(Effect::Publish);
+        self.maybe_expand(now, effects);
+        self.maybe_advance(effects);
+    }
+
+    /// Before the high watermark moves: it has to count whoever is proposed.
+    fn maybe_expand(&mut self, now: Duration, effects: &mut Vec<Effect<W>>) {
+        let proposal = self.isr.propose_expansion(self.marks(), now);
+        effects.extend(proposal.map(Effect::Propose));
     }
 
     fn become_offline(&mut self, effects: &mut Vec<Effect<W>>) {
@@ -292,17 +377,15 @@ impl<W> Replica<W> {
         self.settings = settings;
         effects.push(Effect::Publish);
         if self.role == Role::Leader {
-            self.count_in_sync();
-            self.high_watermark.observe_own(self.counted_end());
             self.maybe_advance(effects);
         }
     }
 
-    fn handle_appended(&mut self, end: Offset, bytes: u64) {
+    fn handle_appended(&mut self, end: Offset, bytes: u64, now: Duration) {
         debug_assert!(self.log_end <= end);
+        self.isr.note_append(self.log_end, now);
         self.log_end = end;
         self.invisible.push_back((end, bytes));
-        self.high_watermark.observe_own(self.counted_end());
     }
 
     fn handle_followed(
@@ -342,7 +425,6 @@ impl<W> Replica<W> {
         self.flushed_end = end;
         effects.push(Effect::Publish);
         if self.role == Role::Leader {
-            self.high_watermark.observe_own(self.counted_end());
             self.maybe_advance(effects);
         }
     }
@@ -360,15 +442,16 @@ impl<W> Replica<W> {
         }
     }
 
-    /// Moves the high watermark, wakes consumers, answers whoever waited; true if it moved.
-    fn maybe_advance(&mut self, effects: &mut Vec<Effect<W>>) -> bool {
-        let has_moved = self.high_watermark.maybe_advance();
+    /// Moves the high watermark, wakes consumers, answers whoever waited.
+    fn maybe_advance(&mut self, effects: &mut Vec<Effect<W>>) {
         let own = self.counted_end();
+        let in_sync_min = self.settings.in_sync_min;
+        let has_moved = self.high_watermark.maybe_advance(own, &self.isr, in_sync_min);
         while let Some(waiter) = self.leader_acks.pop_reached(own) {
             effects.push(Effect::Ack(waiter, Ok(())));
         }
         if !has_moved {
-            return false;
+            return;
         }
         let reached = self.high_watermark.value();
         let outcome = self.all_outcome();
@@ -376,7 +459,6 @@ impl<W> Replica<W> {
             effects.push(Effect::Ack(waiter, outcome));
         }
         self.wake_consumers(effects);
-        true
     }
 
     fn wake_consumers(&mut self, effects: &mut Vec<Effect<W>>) {
@@ -388,7 +470,8 @@ impl<W> Replica<W> {
         if self.invisible.is_empty() && IDLE_CAPACITY < self.invisible.capacity() {
             self.invisible = VecDeque::new();
         }
-        effects.push(Effect::Wake { visible, changed: false });
+        // Of what was there before this broker led the sizes are not known.
+        effects.push(Effect::Wake { visible: visible.max(1), changed: false });
     }
 
     fn drain(&mut self, error: ErrorCode, effects: &mut Vec<Effect<W>>) {
@@ -396,12 +479,16 @@ impl<W> Replica<W> {
         effects.extend(waiters.map(|waiter| Effect::Ack(waiter, Err(error))));
     }
 
-    fn count_in_sync(&mut self) {
-        let in_sync_min = self.settings.in_sync_min.min(self.replicas);
-        let mut others = std::mem::take(&mut self.in_sync);
-        others.retain(|broker| *broker != self.broker);
-        self.high_watermark.set_in_sync(&others, &[], in_sync_min);
-        self.in_sync = others;
+    fn is_under_min(&self) -> bool {
+        self.isr.is_under_min(self.settings.in_sync_min)
+    }
+
+    fn marks(&self) -> LeaderMarks {
+        LeaderMarks {
+            high_watermark: self.high_watermark.value(),
+            epoch_start: self.epoch_start,
+            log_end: self.log_end,
+        }
     }
 
     /// How far the leader's own log counts towards acknowledgements.
@@ -410,7 +497,7 @@ impl<W> Replica<W> {
     }
 
     fn all_outcome(&self) -> Result<(), ErrorCode> {
-        if self.high_watermark.is_under_min() {
+        if self.is_under_min() {
             return Err(ErrorCode::NotEnoughReplicasAfterAppend);
         }
         Ok(())

@@ -7,7 +7,7 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset};
 use ottla_storage::{ReadError, TimestampOffset};
 
-use super::{Role, TopicSettings};
+use super::{FollowerView, Role, TopicSettings};
 use crate::handlers::SliceSource;
 
 /// A replica at one moment: published by its worker at most once per step, read by anybody.
@@ -22,6 +22,10 @@ pub struct View {
     pub leader: BrokerId,
     /// The leader's epoch.
     pub leader_epoch: LeaderEpoch,
+    /// The partition epoch that a leader knows; what its followers reported before may not count since.
+    pub partition_epoch: i64,
+    /// The followers of a leader, each as far as it has come; empty where this replica does not lead.
+    pub followers: Box<[FollowerView]>,
     /// First offset that can be read.
     pub log_start: Offset,
     /// Offset that the next record gets.
@@ -102,10 +106,19 @@ impl View {
     /// Where an epoch ends: the largest epoch at or below `epoch`, and its end. A leader's own epoch ends
     /// where its log does, also before it has records.
     pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        if epoch == self.leader_epoch && self.role == Role::Leader {
+        if self.role != Role::Leader {
+            return self.log.epoch_end(epoch);
+        }
+        if epoch == self.leader_epoch {
             return Some((epoch, self.log_end));
         }
-        self.log.epoch_end(epoch)
+        self.log.epoch_end(epoch).or_else(|| {
+            // The log may know no epoch as large because the present one has no records yet: it begins at
+            // the end all the same, and what is older ends there.
+            let latest = self.log.epoch_at(self.log_end).unwrap_or(epoch);
+            let is_past = LeaderEpoch(0) <= epoch && epoch < self.leader_epoch;
+            (is_past && latest <= epoch).then_some((latest, self.log_end))
+        })
     }
 
     /// As [`View::check_epoch`], and refuses if this replica does not lead.

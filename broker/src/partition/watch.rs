@@ -20,6 +20,8 @@ pub struct Watcher {
     wanted: AtomicU64,
     /// Something else changed, which the consumer should hear of at once.
     is_urgent: AtomicBool,
+    /// Something changed that is worth a look.
+    is_nudged: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -57,6 +59,7 @@ impl Watcher {
             visible: AtomicU64::new(0),
             wanted: AtomicU64::new(u64::MAX),
             is_urgent: AtomicBool::new(false),
+            is_nudged: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         })
     }
@@ -66,10 +69,11 @@ impl Watcher {
         self.wanted.store(u64::MAX, Ordering::SeqCst);
         self.visible.store(0, Ordering::SeqCst);
         self.is_urgent.store(false, Ordering::SeqCst);
+        self.is_nudged.store(false, Ordering::SeqCst);
     }
 
     /// Completes when at least `wanted` bytes became visible since [`Watcher::begin`], or something
-    /// urgent happened. One task at a time may wait.
+    /// urgent, or worth a look, happened. One task at a time may wait.
     pub async fn wait(&self, wanted: u64) {
         self.wanted.store(wanted.max(1), Ordering::SeqCst);
         std::future::poll_fn(|context| {
@@ -96,6 +100,13 @@ impl Watcher {
     fn is_reached(&self) -> bool {
         self.wanted.load(Ordering::SeqCst) <= self.visible.load(Ordering::SeqCst)
             || self.is_urgent.load(Ordering::SeqCst)
+            || self.is_nudged.load(Ordering::SeqCst)
+    }
+
+    fn nudge(&self) {
+        self.is_nudged.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.waker.wake();
     }
 
     fn add(&self, visible: u64, is_urgent: bool) {
@@ -166,6 +177,18 @@ impl Subscribers {
         for subscription in lock(&self.slots).entries.iter().flatten() {
             subscription.watcher.mark_dirty(subscription);
             subscription.watcher.add(visible, is_urgent);
+        }
+    }
+
+    /// Has everybody who is parked look at the view. To be called after it is published.
+    pub fn nudge(&self) {
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        for subscription in lock(&self.slots).entries.iter().flatten() {
+            subscription.watcher.mark_dirty(subscription);
+            subscription.watcher.nudge();
         }
     }
 

@@ -10,6 +10,8 @@ use ottla_client::connection::{
 use ottla_metadata::model::Endpoint;
 use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use ottla_protocol::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
+use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
+use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::cancel_relay_request::CancelRelayRequest;
@@ -126,6 +128,14 @@ impl CoordinatorLink for ClientLink {
         request: AllocateProducerIdsRequest,
         deadline: Duration,
     ) -> LinkFuture<'_, Result<AllocateProducerIdsResponse, LinkError>> {
+        Box::pin(self.call(request, deadline))
+    }
+
+    fn alter_partition(
+        &self,
+        request: AlterPartitionRequest,
+        deadline: Duration,
+    ) -> LinkFuture<'_, Result<AlterPartitionResponse, LinkError>> {
         Box::pin(self.call(request, deadline))
     }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 use ottla_metadata::model::Endpoint;
 use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use ottla_protocol::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
+use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
+use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::node_hello_request::NodeHelloRequest;
@@ -49,6 +51,13 @@ pub trait CoordinatorLink: Debug + Send + Sync {
         request: AllocateProducerIdsRequest,
         deadline: Duration,
     ) -> LinkFuture<'_, Result<AllocateProducerIdsResponse, LinkError>>;
+
+    /// Proposes changes of in-sync replicas.
+    fn alter_partition(
+        &self,
+        request: AlterPartitionRequest,
+        deadline: Duration,
+    ) -> LinkFuture<'_, Result<AlterPartitionResponse, LinkError>>;
 
     /// Ends when the link can no longer be used.
     fn closed(&self) -> LinkFuture<'_, ()>;

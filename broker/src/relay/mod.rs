@@ -20,6 +20,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_metadata::image::ImageReader;
 use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
+use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
+use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use ottla_protocol::messages::relay_request::RelayRequest;
 use ottla_protocol::wire::{EncodeError, Encoder, Records};
 use ottla_protocol::{ErrorCode, Request, RequestHeader, Str};
@@ -146,6 +148,15 @@ impl Relay {
             });
         }
         Ok((answer.producer_id_start, answer.producer_id_len))
+    }
+
+    /// Proposes changes of in-sync replicas. The error of the whole request is in the answer.
+    pub async fn alter_partition(
+        &self,
+        request: AlterPartitionRequest,
+    ) -> Result<AlterPartitionResponse, RelayError> {
+        let link = self.link(LINK_WAIT).await?;
+        link.alter_partition(request, OWN_CALL_TIMEOUT).await.map_err(no_answer)
     }
 
     /// The link to the active coordinator, if there is one or comes one in time.

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
-use ottla_protocol::types::{Offset, ProducerId};
+use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset, ProducerId};
 use ottla_storage::{LeaderBatch, Synced};
 use tokio::sync::oneshot;
 
 use super::{Follow, Waiter};
-use crate::partition::{Acks, Assignment, PartitionHandle, TopicSettings};
+use crate::partition::{Acks, Assignment, PartitionHandle, ProposalOutcome, TopicSettings};
 
 /// A partition's place in its worker. Places are used again, so each user has a number of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +84,17 @@ pub enum Control {
     },
     /// A fetcher has something for a replica that follows.
     Follow(Box<Follow>),
+    /// A replica fetched from replicas here.
+    Fetched(Box<Fetched>),
+    /// The controller answered a proposal.
+    ProposalResolved {
+        /// Of which replica.
+        slot: SlotKey,
+        /// Which proposal.
+        id: u64,
+        /// What became of it.
+        outcome: ProposalOutcome,
+    },
     /// A sync has ended.
     Synced {
         /// Of which replica.
@@ -95,6 +106,30 @@ pub enum Control {
     Fail,
     /// End the thread.
     Stop,
+}
+
+/// How far one broker has come with the partitions of one fetch that one worker has.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Who fetched.
+    pub broker: BrokerId,
+    /// In which life.
+    pub broker_epoch: i64,
+    /// One for each partition.
+    pub items: Vec<FetchedItem>,
+}
+
+/// How far a broker has come with one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchedItem {
+    /// Which replica was fetched from.
+    pub slot: SlotKey,
+    /// The epoch in which the follower's log was found to agree with the leader's.
+    pub leader_epoch: LeaderEpoch,
+    /// The follower has everything below, for good.
+    pub end: Offset,
+    /// Where its log starts.
+    pub log_start: Offset,
 }
 
 /// A replica to be taken over.
@@ -137,6 +172,8 @@ impl fmt::Debug for Control {
             Self::DeleteRecords { .. } => "DeleteRecords",
             Self::DescribeProducers { .. } => "DescribeProducers",
             Self::Follow(_) => "Follow",
+            Self::Fetched(_) => "Fetched",
+            Self::ProposalResolved { .. } => "ProposalResolved",
             Self::Synced { .. } => "Synced",
             Self::Fail => "Fail",
             Self::Stop => "Stop",

@@ -2,6 +2,7 @@
 
 mod command;
 mod follow;
+mod lead;
 mod queue;
 mod shelf;
 mod slot;
@@ -9,7 +10,9 @@ mod step;
 mod thread;
 mod ticket;
 
-pub use command::{ActiveProducer, AppendCommand, AppendItem, Control, Open, SlotKey};
+pub use command::{
+    ActiveProducer, AppendCommand, AppendItem, Control, Fetched, FetchedItem, Open, SlotKey,
+};
 pub use follow::{Follow, FollowAction, FollowError, FollowReply, Followed, FollowerBatches};
 pub use queue::{CONTROL_MAX, Closed, DATA_BYTES_MAX, Queue, Queued};
 pub use shelf::Shelf;

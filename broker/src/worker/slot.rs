@@ -29,6 +29,10 @@ pub(super) struct Slot<I: LogIo> {
     /// What subscribers are told after that.
     pub visible: u64,
     pub is_changed: bool,
+    /// Bytes that were appended, of which followers are told.
+    pub grown: u64,
+    /// The high watermark that was published last is higher than the one before.
+    pub has_risen: bool,
 }
 
 impl<I: LogIo> Slot<I> {
@@ -50,12 +54,24 @@ impl<I: LogIo> Slot<I> {
             is_touched: false,
             visible: 0,
             is_changed: false,
+            grown: 0,
+            has_risen: false,
         }
     }
 
     /// What everybody may know now.
     pub fn view(&self) -> View {
         view_of(&self.log, &self.replica, (self.epoch_start, &self.settings))
+    }
+
+    /// Wakes followers after the view was published: for records, and less urgently for the high watermark.
+    pub fn tell_followers(&mut self, is_changed: bool) {
+        let grown = std::mem::take(&mut self.grown);
+        if 0 < grown || is_changed {
+            self.handle.followers.mark(grown, is_changed);
+        } else if self.has_risen {
+            self.handle.followers.nudge();
+        }
     }
 
     /// The view of a replica that is not here any more.
@@ -77,6 +93,8 @@ fn view_of<I: LogIo, W>(
         role: replica.role(),
         leader: replica.leader(),
         leader_epoch: replica.leader_epoch(),
+        partition_epoch: replica.partition_epoch(),
+        followers: replica.followers(),
         log_start,
         log_end,
         high_watermark,

@@ -9,6 +9,7 @@ use ottla_protocol::time::Now;
 use ottla_protocol::types::{BrokerId, Offset};
 use ottla_storage::{AppendError, Appended, Log, LogIo, StorageError, SyncTicket, Synced};
 
+use super::lead::Leading;
 use super::slot::Slot;
 use super::{
     ActiveProducer, AppendCommand, AppendItem, Control, Inbox, Open, Queued, Shelf, SlotKey, Waiter,
@@ -34,6 +35,7 @@ pub struct Worker<I: LogIo> {
     /// Set when a write or sync of this directory failed; all its replicas are offline then.
     failure: Option<StorageError>,
     is_stopping: bool,
+    pub(super) leading: Leading,
     // Reused from step to step.
     touched: Vec<u32>,
     acks: Vec<(Waiter, Result<(), ErrorCode>)>,
@@ -85,6 +87,7 @@ impl<I: LogIo> Worker<I> {
             expiry_at: None,
             failure: None,
             is_stopping: false,
+            leading: Leading::default(),
             touched: Vec::new(),
             acks: Vec::new(),
             effects: Vec::new(),
@@ -96,17 +99,22 @@ impl<I: LogIo> Worker<I> {
 
     /// Does what is to be done now, at most `budget` bytes of appends (and one command, however large).
     pub fn step(&mut self, now: Now, budget: usize) -> Progress {
+        self.begin_step(now);
         let controls = self.run_controls(now);
+        self.maybe_scan_lag();
         let timers = self.run_timers(now);
         let appends = self.run_appends(now, budget);
         self.publish();
         self.maybe_expire_producers(now);
         let next_timer = self.timers.first().map(|(at, _)| *at);
-        Progress {
+        let next_look = self.leading.next_look();
+        let progress = Progress {
             is_busy: controls || timers || appends,
-            next_deadline: next_timer.into_iter().chain(self.expiry_at).min(),
+            next_deadline: next_timer.into_iter().chain(self.expiry_at).chain(next_look).min(),
             is_stopping: self.is_stopping,
-        }
+        };
+        self.leading.end_step(&progress, now);
+        progress
     }
 
     /// Why the directory is offline, if it is.
@@ -127,7 +135,7 @@ impl<I: LogIo> Worker<I> {
         for slot in self.slots.iter().flatten() {
             let view = View { role: Role::Offline, ..View::clone(&slot.handle.view()) };
             slot.handle.publish(view);
-            slot.handle.subscribers.mark(0, true);
+            slot.handle.wake_all();
         }
     }
 
@@ -145,7 +153,7 @@ impl<I: LogIo> Worker<I> {
         match control {
             Control::Open(open) => self.open(*open),
             Control::Assign { slot, assignment } => {
-                self.with_slot(slot, |worker, at| worker.handle(at, Input::Assigned(assignment)));
+                self.with_slot(slot, |worker, at| worker.assign(at, assignment));
             }
             Control::Configure { slot, settings } => {
                 self.with_slot(slot, |worker, at| {
@@ -173,6 +181,12 @@ impl<I: LogIo> Worker<I> {
                 let _ = reply.send(self.describe_producers(slot));
             }
             Control::Follow(follow) => self.run_follow(*follow, now),
+            Control::Fetched(fetched) => self.on_fetched(&fetched),
+            Control::ProposalResolved { slot, id, outcome } => {
+                self.with_slot(slot, |worker, at| {
+                    worker.handle(at, Input::ProposalResolved { id, outcome });
+                });
+            }
             Control::Synced { slot, synced } => {
                 self.with_slot(slot, |worker, at| worker.on_synced(at, synced, now));
             }
@@ -181,7 +195,7 @@ impl<I: LogIo> Worker<I> {
         }
     }
 
-    fn with_slot(&mut self, key: SlotKey, run: impl FnOnce(&mut Self, usize)) {
+    pub(super) fn with_slot(&mut self, key: SlotKey, run: impl FnOnce(&mut Self, usize)) {
         if self.slot(key).is_some() {
             run(self, key.index as usize);
         }
@@ -213,7 +227,7 @@ impl<I: LogIo> Worker<I> {
         if self.failure.is_some() {
             self.handle(at, Input::Failed);
         } else {
-            self.handle(at, Input::Assigned(assignment));
+            self.assign(at, assignment);
         }
     }
 
@@ -238,7 +252,7 @@ impl<I: LogIo> Worker<I> {
                 worker.timers.remove(&(timer, at as u32));
             }
             slot.handle.publish(slot.closed_view());
-            slot.handle.subscribers.mark(0, true);
+            slot.handle.wake_all();
             worker.shelf.put(key, slot.log);
         });
     }
@@ -421,6 +435,9 @@ impl<I: LogIo> Worker<I> {
                 waiter.success.log_append_time = appended.log_append_time;
                 waiter.success.log_start = appended.log_start;
                 let end = appended.last_offset + 1;
+                if let Some(slot) = self.slots[at].as_mut().filter(|_| !appended.duplicate) {
+                    slot.grown = slot.grown.saturating_add(batch.batch.bytes.len() as u64);
+                }
                 self.handle(
                     at,
                     if appended.duplicate {
@@ -453,7 +470,7 @@ impl<I: LogIo> Worker<I> {
     pub(super) fn handle(&mut self, at: usize, input: Input<Waiter>) {
         let Some(slot) = &mut self.slots[at] else { return };
         let mut effects = std::mem::take(&mut self.effects);
-        slot.replica.handle(input, &mut effects);
+        slot.replica.handle(input, self.leading.now(), &mut effects);
         for effect in effects.drain(..) {
             self.perform(at, effect);
         }
@@ -468,6 +485,7 @@ impl<I: LogIo> Worker<I> {
             Effect::BeginEpoch(_) => slot.epoch_start = slot.log.log_end(),
             Effect::Publish => {}
             Effect::Ack(waiter, outcome) => return self.acks.push((waiter, outcome)),
+            Effect::Propose(proposal) => return self.leading.propose(&slot.handle, proposal),
             Effect::Wake { visible, changed } => {
                 slot.visible = slot.visible.saturating_add(visible);
                 slot.is_changed |= changed;
@@ -485,7 +503,9 @@ impl<I: LogIo> Worker<I> {
     fn publish(&mut self) {
         for at in &self.touched {
             if let Some(slot) = &mut self.slots[*at as usize] {
-                slot.handle.publish(slot.view());
+                let view = slot.view();
+                slot.has_risen = slot.handle.view().high_watermark < view.high_watermark;
+                slot.handle.publish(view);
             }
         }
         for (waiter, outcome) in self.acks.drain(..) {
@@ -496,6 +516,7 @@ impl<I: LogIo> Worker<I> {
             slot.is_touched = false;
             let (visible, is_changed) = (slot.visible, slot.is_changed);
             (slot.visible, slot.is_changed) = (0, false);
+            slot.tell_followers(is_changed);
             if 0 < visible || is_changed {
                 slot.handle.subscribers.mark(visible, is_changed);
             }

@@ -6,7 +6,7 @@ use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::{ErrorCode, Str, Uuid};
 
 use crate::data_path::DataPath;
-use crate::fetch_session::{Change, Session, TopicKey, TopicNaming, Wanted};
+use crate::fetch_session::{Change, Session, SessionOwner, TopicKey, TopicNaming, Wanted};
 use crate::handlers::RequestContext;
 
 /// A fetch whose partitions are known.
@@ -28,20 +28,22 @@ const FINAL_EPOCH: i32 = -1;
 pub(super) fn begin(
     data: &DataPath,
     context: &RequestContext,
+    owner: SessionOwner,
     request: FetchRequest,
 ) -> Result<Begun, ErrorCode> {
     let naming = if context.api_version < 13 { TopicNaming::Names } else { TopicNaming::Ids };
     let (id, epoch) = (request.session_id, request.session_epoch);
     let now = context.received.monotonic;
     if epoch != INITIAL_EPOCH && epoch != FINAL_EPOCH {
-        let session = data.fetch_sessions.find(id, now).ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let found = data.fetch_sessions.find(id, now).filter(|session| session.owner == owner);
+        let session = found.ok_or(ErrorCode::FetchSessionIdNotFound)?;
         let forgotten = forgotten(&request, naming);
         let epoch = session.begin((epoch, naming), changes(request, naming), forgotten)?;
         let partitions = session.len();
         if partitions == 0 {
             // Nothing is left to be told: the session ends, and the answer says so.
             data.fetch_sessions.remove(id);
-            return Ok(Begun { session: Session::new(0, naming), is_full: true, epoch });
+            return Ok(Begun { session: Session::new(0, naming, owner), is_full: true, epoch });
         }
         data.fetch_sessions.resize(id, partitions);
         return Ok(Begun { session, is_full: false, epoch });
@@ -51,12 +53,12 @@ pub(super) fn begin(
     }
     let changes = changes(request, naming);
     let opened = if epoch == INITIAL_EPOCH && !changes.is_empty() {
-        let make = |id| Session::new(id, naming);
+        let make = |id| Session::new(id, naming, owner);
         data.fetch_sessions.create(rand::random(), changes.len(), now, make)
     } else {
         None
     };
-    let session = opened.unwrap_or_else(|| Session::new(0, naming));
+    let session = opened.unwrap_or_else(|| Session::new(0, naming, owner));
     session.fill(changes);
     Ok(Begun { session, is_full: true, epoch: 1 })
 }
@@ -73,6 +75,7 @@ fn changes(request: FetchRequest, naming: TopicNaming) -> Vec<Change> {
                 bytes_max: partition.partition_max_bytes,
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
+                log_start: partition.log_start_offset,
             },
         }));
     }

@@ -9,11 +9,18 @@
 //! - 7 has sessions (KIP-227), 9 fences by leader epoch, 11 knows racks, 12 detects truncation by the last
 //!   fetched epoch, 13 names topics by id, 16 tells who leads (KIP-951).
 //! - Records are never opened: zstd goes out as it is stored, and old formats cannot be asked for.
-//! - A replica that fetches is refused: partitions have one replica so far.
+//! - A replica reads up to the log's end, wakes when that moves, and only reads from the leader. Where it
+//!   asks from, and in which epoch it read last, tell how far it has come: see [`progress`].
+//! - A replica's session hears of a new high watermark soon after, although there are no records: else
+//!   consumers of that replica would not see the last ones until the next come.
+//! - From 11 on followers serve consumers, below the high watermark that they know; a leader sends those
+//!   in the rack of a follower there, if it is told to (KIP-392). Replica −2 (a tool that compares
+//!   replicas) reads from anybody.
 //!
 //! The ordered part takes the session's next epoch and its changes; reading is the parallel part.
 
 mod begin;
+mod progress;
 mod read;
 mod respond;
 
@@ -21,12 +28,15 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_protocol::Str;
 use ottla_protocol::messages::fetch_request::FetchRequest;
+use ottla_protocol::types::BrokerId;
 
 use self::begin::{Begun, begin};
+use self::read::{Candidate, PartitionRead, Reading};
 use super::{Answer, Handler, Reply, RequestContext};
 use crate::data_path::DataPath;
-use crate::fetch_session::Session;
+use crate::fetch_session::{Session, SessionOwner};
 use crate::services::Services;
 
 /// Serves Fetch.
@@ -34,14 +44,30 @@ use crate::services::Services;
 pub struct Fetch;
 
 /// What a fetch is allowed to return, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Terms {
     max_wait: Duration,
     min_bytes: u64,
     max_bytes: u32,
     is_committed_only: bool,
-    /// A replica asks, by its broker id.
-    is_replica: bool,
+    reader: Reader,
+    /// Where a consumer is that would rather read nearby.
+    rack: Option<Str>,
+}
+
+/// Who fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// A consumer that only leaders serve.
+    Consumer,
+    /// A consumer that any replica serves.
+    Nearby,
+    /// A replica.
+    Replica {
+        broker: BrokerId,
+        /// Its life, −1 if it does not say.
+        epoch: i64,
+    },
 }
 
 /// The parallel part of a fetch.
@@ -71,8 +97,9 @@ impl Handler for Fetch {
 
 /// The ordered part.
 fn fetch(data: &Arc<DataPath>, context: &RequestContext, request: FetchRequest) -> Answer {
-    let terms = Terms::of(&request, data);
-    let Begun { session, is_full, epoch } = match begin(data, context, request) {
+    let terms = Terms::of(&request, context.api_version, data);
+    let begun = begin(data, context, terms.reader.owner(), request);
+    let Begun { session, is_full, epoch } = match begun {
         Ok(begun) => begun,
         Err(error) => return Answer::Ready(respond::refusal(context, error)),
     };
@@ -82,17 +109,47 @@ fn fetch(data: &Arc<DataPath>, context: &RequestContext, request: FetchRequest) 
 }
 
 impl Terms {
-    fn of(request: &FetchRequest, data: &DataPath) -> Self {
-        let replica = request.replica_id.max(request.replica_state.replica_id);
+    fn of(request: &FetchRequest, version: i16, data: &DataPath) -> Self {
+        let rack = Some(&request.rack_id).filter(|rack| data.is_rack_aware && !rack.is_empty());
         Self {
             max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
             min_bytes: u64::try_from(request.min_bytes).unwrap_or(0),
             max_bytes: u32::try_from(request.max_bytes).unwrap_or(0).min(data.fetch_bytes_max),
             is_committed_only: request.isolation_level == 1,
-            is_replica: 0 <= replica,
+            reader: Reader::of(request, version),
+            rack: rack.map(Str::detach),
         }
     }
 }
+
+/// A tool that compares replicas.
+const DEBUGGING: i32 = -2;
+
+impl Reader {
+    fn of(request: &FetchRequest, version: i16) -> Self {
+        let (id, epoch) = if version < 15 {
+            (request.replica_id, -1)
+        } else {
+            (request.replica_state.replica_id, request.replica_state.replica_epoch)
+        };
+        match id {
+            0.. => Self::Replica { broker: BrokerId(id), epoch },
+            DEBUGGING => Self::Nearby,
+            _ if 11 <= version => Self::Nearby,
+            _ => Self::Consumer,
+        }
+    }
+
+    const fn owner(self) -> SessionOwner {
+        match self {
+            Self::Replica { broker, .. } => SessionOwner::Replica(broker),
+            Self::Consumer | Self::Nearby => SessionOwner::Consumer,
+        }
+    }
+}
+
+/// How long a replica's poll waits for records to go with a high watermark that it has not been told.
+const NEWS_LINGER: Duration = Duration::from_millis(5);
 
 impl Poll {
     async fn run(self) -> Reply {
@@ -101,11 +158,13 @@ impl Poll {
         let mut is_over = self.terms.max_wait.is_zero();
         // A session is a standing subscription; a single request subscribes only if it has to wait.
         let mut is_subscribed = self.session.id != 0;
+        let mut is_lingering = false;
         let mut indices = Vec::new();
         let (candidates, reading) = loop {
             self.session.watcher.begin();
             let candidates = read::find(&self, &mut indices, is_subscribed);
             let reading = read::read(&self, &candidates).await;
+            progress::report(&self, &candidates, &reading).await;
             let is_enough = reading.is_urgent || self.terms.min_bytes <= reading.bytes;
             if is_enough || is_over || self.session.is_empty() {
                 break (candidates, reading);
@@ -115,6 +174,12 @@ impl Poll {
                 is_subscribed = true;
                 continue;
             }
+            if !is_lingering && self.has_news(&candidates, &reading) {
+                is_lingering = true;
+                let answer_at = tokio::time::Instant::now() + NEWS_LINGER;
+                let deadline = timer.deadline().min(answer_at);
+                timer.as_mut().reset(deadline);
+            }
             let wanted = self.terms.min_bytes - reading.bytes;
             tokio::select! {
                 () = self.session.watcher.wait(wanted) => {}
@@ -122,6 +187,17 @@ impl Poll {
             }
         };
         respond::respond(&self, &candidates, reading)
+    }
+
+    /// Whether a high watermark moved of which the session of a replica was not told.
+    fn has_news(&self, candidates: &[Candidate], reading: &Reading) -> bool {
+        let is_replica = matches!(self.terms.reader, Reader::Replica { .. });
+        is_replica
+            && candidates.iter().zip(&reading.results).any(|(candidate, result)| {
+                let PartitionRead::Read(marks, _) = result else { return false };
+                let told = self.session.with_entry(candidate.index, |entry| entry.told);
+                told.is_some_and(|told| told.high_watermark != marks.high_watermark.0)
+            })
     }
 }
 

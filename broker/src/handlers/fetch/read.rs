@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ottla_protocol::types::{LeaderEpoch, Offset};
+use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset};
 use ottla_protocol::{ErrorCode, Uuid};
 use ottla_storage::ReadError;
 
-use super::{Poll, Terms};
+use super::{Poll, Reader, Terms};
 use crate::data_path::{DataPath, Resolver, Unroutable};
-use crate::fetch_session::{TopicKey, Wanted};
-use crate::partition::{Located, PartitionHandle, ReadRange, View};
+use crate::fetch_session::{Entry, TopicKey, Wanted};
+use crate::partition::{FollowerView, Located, PartitionHandle, ReadRange, Role, View};
 
 /// A partition that may be in the answer.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(super) enum PartitionRead {
     Diverged(Box<View>, LeaderEpoch, Offset),
     /// Records, or none, and the marks of the view they were found in.
     Read(Marks, Option<Located>),
+    /// The consumer should read from this replica.
+    Elsewhere(Marks, BrokerId),
 }
 
 /// The offsets that every answer carries.
@@ -56,6 +58,9 @@ pub(super) struct Marks {
     pub high_watermark: Offset,
     pub last_stable: Offset,
     pub log_start: Offset,
+    pub log_end: Offset,
+    pub leader_epoch: LeaderEpoch,
+    pub partition_epoch: i64,
 }
 
 /// Makes candidates of what the session has to look at. With `is_subscribed`, every view is read after
@@ -71,10 +76,10 @@ pub(super) fn find(poll: &Poll, indices: &mut Vec<u32>, is_subscribed: bool) -> 
     let candidates = indices.iter().filter_map(|index| {
         poll.session.with_entry(*index, |entry| {
             entry.begin_visit();
-            let found = find_partition(&resolver, &poll.terms, &entry.topic, entry.partition);
+            let found = find_partition(&resolver, poll.terms.reader, entry);
             let found = found.map(|handle| {
                 if is_subscribed {
-                    entry.maybe_register(&handle);
+                    entry.maybe_register(&handle, poll.terms.reader.owner());
                 }
                 Found { view: handle.view_full(), handle }
             });
@@ -92,15 +97,16 @@ pub(super) fn find(poll: &Poll, indices: &mut Vec<u32>, is_subscribed: bool) -> 
 
 fn find_partition(
     resolver: &Resolver,
-    terms: &Terms,
-    topic: &TopicKey,
-    partition: i32,
+    reader: Reader,
+    entry: &Entry,
 ) -> Result<Arc<PartitionHandle>, Unroutable> {
-    let topic: Result<Uuid, ErrorCode> = resolver.topic_id(topic);
-    let handle = resolver.find(topic, partition)?;
-    // Only replicas may fetch as replicas, and the leader is the only one.
-    if terms.is_replica {
-        return Err(Unroutable::plain(ErrorCode::NotLeaderOrFollower));
+    let topic: Result<Uuid, ErrorCode> = resolver.topic_id(&entry.topic);
+    let handle = resolver.find(topic, entry.partition)?;
+    if let Reader::Replica { broker, epoch } = reader {
+        let knows_epoch = entry.wanted.current_leader_epoch != -1;
+        let partition = (handle.topic_id, handle.index);
+        let checked = resolver.check_replica(partition, (broker, epoch), knows_epoch);
+        checked.map_err(Unroutable::plain)?;
     }
     Ok(handle)
 }
@@ -121,7 +127,9 @@ pub(super) async fn read(poll: &Poll, candidates: &[Candidate]) -> Reading {
             PartitionRead::Read(_, located) => {
                 reading.bytes += located.as_ref().map_or(0, |located| u64::from(located.len));
             }
-            PartitionRead::Failed(_) | PartitionRead::Diverged(..) => reading.is_urgent = true,
+            PartitionRead::Failed(_)
+            | PartitionRead::Diverged(..)
+            | PartitionRead::Elsewhere(..) => reading.is_urgent = true,
         }
         reading.results.push(result);
     }
@@ -143,7 +151,7 @@ async fn read_candidate(
     let found = candidate.found.as_ref().map_err(|error| *error)?;
     let mut view = Arc::clone(&found.view);
     for _ in 0..READ_ATTEMPTS {
-        let checked = check(&view, &candidate.wanted, poll.terms.is_committed_only);
+        let checked = check(&view, &candidate.wanted, &poll.terms);
         let below = match checked {
             Ok(Checked::Readable(below)) => below,
             Ok(Checked::Diverged(epoch, end)) => {
@@ -157,6 +165,9 @@ async fn read_candidate(
             Err(error) => return Err(Unroutable::plain(error)),
         };
         let from = Offset(candidate.wanted.fetch_offset);
+        if let Some(replica) = nearby_replica(poll, &view, from) {
+            return Ok(PartitionRead::Elsewhere(Marks::of(&view), replica));
+        }
         let limit = u32::try_from(candidate.wanted.bytes_max).unwrap_or(0).min(budget.bytes);
         if below <= from || limit == 0 && !budget.is_first {
             return Ok(PartitionRead::Read(Marks::of(&view), None));
@@ -181,8 +192,13 @@ enum Checked {
     Diverged(LeaderEpoch, Offset),
 }
 
-fn check(view: &View, wanted: &Wanted, is_committed_only: bool) -> Result<Checked, ErrorCode> {
-    view.check_leader(wanted.current_leader_epoch)?;
+fn check(view: &View, wanted: &Wanted, terms: &Terms) -> Result<Checked, ErrorCode> {
+    match terms.reader {
+        Reader::Nearby => view.check_epoch(wanted.current_leader_epoch)?,
+        Reader::Consumer | Reader::Replica { .. } => {
+            view.check_leader(wanted.current_leader_epoch)?;
+        }
+    }
     let from = Offset(wanted.fetch_offset);
     if wanted.last_fetched_epoch != -1 {
         let (epoch, end) = view
@@ -195,7 +211,33 @@ fn check(view: &View, wanted: &Wanted, is_committed_only: bool) -> Result<Checke
     if from < view.log_start || view.log_end < from {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    Ok(Checked::Readable(if is_committed_only { view.last_stable } else { view.high_watermark }))
+    Ok(Checked::Readable(match terms.reader {
+        Reader::Replica { .. } => view.log_end,
+        _ if terms.is_committed_only => view.last_stable,
+        _ => view.high_watermark,
+    }))
+}
+
+/// The replica that a leader sends a consumer to: one in sync, in its rack, that has what it asks for, and
+/// more than others have. `None` if that is the leader itself.
+fn nearby_replica(poll: &Poll, view: &View, from: Offset) -> Option<BrokerId> {
+    let rack = poll.terms.rack.as_deref()?;
+    if view.role != Role::Leader || poll.terms.reader != Reader::Nearby {
+        return None;
+    }
+    let resolver = poll.data.resolver();
+    let listener = &*poll.context.connection.listener;
+    let has_it = |follower: &&FollowerView| {
+        follower.is_in_sync && follower.log_start <= from && from <= follower.end
+    };
+    let able: Vec<_> = view.followers.iter().filter(has_it).collect();
+    let all = std::iter::once(poll.data.broker).chain(able.iter().map(|able| able.broker));
+    let near: Vec<BrokerId> = resolver.in_rack(all, rack, listener).collect();
+    if near.contains(&poll.data.broker) {
+        return None;
+    }
+    let best = able.into_iter().filter(|able| near.contains(&able.broker));
+    best.max_by_key(|able| (able.end, std::cmp::Reverse(able.broker))).map(|able| able.broker)
 }
 
 /// On this task if everything that it takes is in memory, else on a thread that may wait.
@@ -234,6 +276,9 @@ impl Marks {
             high_watermark: view.high_watermark,
             last_stable: view.last_stable,
             log_start: view.log_start,
+            log_end: view.log_end,
+            leader_epoch: view.leader_epoch,
+            partition_epoch: view.partition_epoch,
         }
     }
 }

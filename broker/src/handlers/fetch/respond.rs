@@ -9,8 +9,8 @@ use ottla_protocol::messages::fetch_response::{
 use ottla_protocol::wire::Records;
 use ottla_protocol::{ErrorCode, Str, Uuid};
 
-use super::Poll;
 use super::read::{Candidate, Marks, PartitionRead, Reading};
+use super::{Poll, Reader};
 use crate::data_path::{LeaderHint, Unroutable};
 use crate::fetch_session::{Told, TopicKey};
 use crate::handlers::{FileSlice, Reply, RequestContext};
@@ -32,18 +32,22 @@ pub(super) fn respond(poll: &Poll, candidates: &[Candidate], reading: Reading) -
     // What had records goes to the end of the line, behind what had no turn.
     let mut had_records = Vec::new();
     for (candidate, result) in candidates.iter().zip(reading.results) {
+        let end = readable_end(poll.terms.reader, &result);
         let (data, hint, told) = answer.partition(candidate, result);
         let figures = &poll.data.figures;
         figures.failed_fetch.inc_by(u64::from(data.error_code != 0));
         figures.bytes_out.inc_by(data.records.as_ref().map_or(0, |records| records.len() as u64));
         let is_read = matches!(data.records, Some(Records::External { .. }));
-        let is_settled = !is_read && data.error_code == 0 && data.diverging_epoch.epoch == -1;
+        let is_settled = !is_read
+            && data.error_code == 0
+            && data.diverging_epoch.epoch == -1
+            && data.preferred_read_replica == -1;
         let is_new = session.with_entry(candidate.index, |entry| {
             let is_new = entry.told != told;
             entry.told = told;
             if is_read {
                 had_records.push(candidate.index);
-            } else if !is_settled || candidate.may_have_more(&data) {
+            } else if !is_settled || candidate.wanted.fetch_offset < end {
                 entry.mark_dirty(&session.watcher);
             }
             is_new
@@ -99,6 +103,11 @@ impl Collected {
                     end_offset: end_offset.0,
                     ..EpochEndOffset::default()
                 };
+                (data, None, told(marks))
+            }
+            PartitionRead::Elsewhere(marks, replica) => {
+                set_marks(&mut data, marks);
+                data.preferred_read_replica = replica.0;
                 (data, None, told(marks))
             }
             PartitionRead::Read(marks, located) => {
@@ -165,10 +174,12 @@ impl Collected {
     }
 }
 
-impl Candidate {
-    /// It had no turn, or its view was outrun: it has to be looked at again.
-    fn may_have_more(&self, data: &PartitionData) -> bool {
-        self.wanted.fetch_offset < data.high_watermark
+/// Whoever wants less had no turn, or the view was outrun: it has to be looked at again.
+fn readable_end(reader: Reader, result: &PartitionRead) -> i64 {
+    match (reader, result) {
+        (Reader::Replica { .. }, PartitionRead::Read(marks, _)) => marks.log_end.0,
+        (_, PartitionRead::Read(marks, _)) => marks.high_watermark.0,
+        _ => -1,
     }
 }
 

@@ -29,6 +29,18 @@ fn appended(end: i64, acks: Acks, waiter: &'static str) -> Input<&'static str> {
     Input::Appended { end: Offset(end), bytes: 100, acks, waiter: Some(waiter) }
 }
 
+fn fetched(leader_epoch: i32, broker: i32, end: i64) -> Input<&'static str> {
+    Input::FollowerFetched {
+        leader_epoch: LeaderEpoch(leader_epoch),
+        progress: FollowerProgress {
+            broker: BrokerId(broker),
+            broker_epoch: 10,
+            end: Offset(end),
+            log_start: Offset(0),
+        },
+    }
+}
+
 struct Scene {
     replica: Replica<&'static str>,
 }
@@ -42,7 +54,7 @@ impl Scene {
 
     fn on(&mut self, input: Input<&'static str>) -> Vec<Effect<&'static str>> {
         let mut effects = Vec::new();
-        self.replica.handle(input, &mut effects);
+        self.replica.handle(input, Duration::ZERO, &mut effects);
         effects
     }
 
@@ -97,8 +109,7 @@ fn acks_all_waits_for_everybody_in_sync() {
     let mut scene = Scene::leader(LAZY, &[1, 2, 3]);
     assert_eq!(scene.acks(appended(10, Acks::Leader, "one")), [("one", Ok(()))]);
     assert_eq!(scene.acks(appended(20, Acks::All, "all")), []);
-    let fetched =
-        |broker, end| Input::FollowerFetched { broker: BrokerId(broker), end: Offset(end) };
+    let fetched = |broker, end| fetched(1, broker, end);
     assert_eq!(scene.acks(fetched(2, 20)), []);
     assert_eq!(scene.acks(fetched(3, 19)), []);
     assert_eq!(scene.replica.high_watermark(), Offset(19));
