@@ -1,0 +1,250 @@
+//! Three brokers and a coordinator in one process: brokers reach each other over loopback, everything else is as in
+//! a cluster.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use ottla_broker::broker::{Broker, Environment, Handle};
+use ottla_broker::config::Config;
+use ottla_broker::machine;
+use ottla_broker::partition::{Role, View};
+use ottla_broker::relay::StreamTransport;
+use ottla_client::admin::NewTopic;
+use ottla_client::connection::{Address, BoxedStream, ConnectError, Connector};
+use ottla_client::{Admin, Client, ClientConfig, Producer, ProducerConfig, ProducerRecord};
+use ottla_coordinator::Coordinator;
+use ottla_metadata::store::embedded::EmbeddedStore;
+use ottla_protocol::types::PartitionId;
+use ottla_storage::RealIo;
+use tokio::time::Instant;
+
+/// Connects to a coordinator of this process, whatever the address.
+struct InProcess(Arc<ottla_coordinator::Handle>);
+
+impl Connector for InProcess {
+    fn connect<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, Result<BoxedStream, ConnectError>> {
+        let (mine, theirs) = tokio::io::duplex(64 * 1024);
+        self.0.serve_connection(theirs);
+        async move { Ok(Box::new(mine) as BoxedStream) }.boxed()
+    }
+}
+
+struct Cluster {
+    store: EmbeddedStore,
+    coordinator: Arc<ottla_coordinator::Handle>,
+    folder: tempfile::TempDir,
+    brokers: BTreeMap<i32, Handle>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const TOPIC: &str = "orders";
+const PARTITIONS: i32 = 3;
+
+impl Cluster {
+    /// With brokers 1 to 3.
+    async fn start() -> Self {
+        let store = EmbeddedStore::in_memory(1);
+        let mut config = ottla_coordinator::Config::new(100);
+        (config.http, config.internode) = (None, None);
+        let coordinator = Coordinator::start(config, Arc::new(store.clone())).await.unwrap();
+        let mut cluster = Self {
+            store,
+            coordinator: Arc::new(coordinator),
+            folder: tempfile::tempdir().unwrap(),
+            brokers: BTreeMap::new(),
+        };
+        for id in 1..=3 {
+            cluster.start_broker(id).await;
+        }
+        cluster
+    }
+
+    fn dir(&self, id: i32) -> PathBuf {
+        self.folder.path().join(id.to_string())
+    }
+
+    async fn start_broker(&mut self, id: i32) {
+        let text = format!(
+            "node.id={id}\nhttp.listener=:0\nlog.dirs={}\nlisteners=PLAINTEXT://:0\n\
+             broker.session.timeout.ms=1500\n",
+            self.dir(id).display(),
+        );
+        let deadline = Instant::now() + PATIENCE;
+        let broker = loop {
+            let (config, _) = Config::parse("test", text.as_bytes(), &[]).unwrap();
+            let coordinators = InProcess(Arc::clone(&self.coordinator));
+            let environment = Environment {
+                io: RealIo,
+                boot_id: machine::boot_id(),
+                store: Arc::new(self.store.clone()),
+                coordinators: Arc::new(StreamTransport::new(Arc::new(coordinators))),
+            };
+            match tokio::time::timeout(PATIENCE, Broker::start_in(config, environment)).await.unwrap() {
+                Ok(broker) => break broker,
+                Err(error) => {
+                    // The threads of a handle that was dropped need a moment to let go of its folder.
+                    assert!(format!("{error:?}").contains("Locked"), "{error}");
+                    assert!(Instant::now() < deadline, "{error}");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        };
+        self.brokers.insert(id, broker);
+    }
+
+    fn client(&self) -> Client {
+        let broker = self.brokers.values().next().unwrap();
+        Client::new(ClientConfig::new(&broker.listeners()[0].1.to_string()).unwrap())
+    }
+
+    async fn create_topic(&self, configs: &[(&str, &str)]) {
+        let topic = NewTopic {
+            name: TOPIC.into(),
+            partitions: Some(PARTITIONS),
+            replication_factor: Some(3),
+            configs: configs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            ..NewTopic::default()
+        };
+        let created = Admin::new(self.client()).create_topics(&[topic], false).await.unwrap();
+        created[0].as_ref().unwrap();
+    }
+
+    async fn produce(&self, numbers: std::ops::Range<usize>) {
+        let producer = Producer::new(self.client(), ProducerConfig::default()).unwrap();
+        let mut deliveries = Vec::new();
+        for number in numbers {
+            let record = ProducerRecord {
+                topic: TOPIC.into(),
+                partition: Some(PartitionId((number % PARTITIONS as usize) as i32)),
+                value: Some(format!("value-{number}").into()),
+                ..ProducerRecord::default()
+            };
+            deliveries.push(producer.send(record).await.unwrap());
+        }
+        for delivery in deliveries {
+            delivery.await.unwrap();
+        }
+    }
+
+    fn view(&self, broker: i32, partition: i32) -> Option<Arc<View>> {
+        let data = &self.brokers.get(&broker)?.services().data;
+        let topic = data.image.load().topic(TOPIC)?.id;
+        Some(data.partitions.find(topic, partition)?.view_full())
+    }
+
+    fn leader(&self, partition: i32) -> Option<i32> {
+        let leads = |id: &&i32| self.view(**id, partition).is_some_and(|v| v.role == Role::Leader);
+        self.brokers.keys().find(leads).copied()
+    }
+
+    /// Waits for a condition, which says what it saw.
+    async fn until(&self, what: &str, condition: impl Fn() -> Result<(), String>) {
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(seen) = condition() {
+            assert!(Instant::now() < deadline, "{what}: {seen}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until all replicas of all partitions end at `ends` and may be read up to there.
+    async fn agree(&self, ends: i64) {
+        let agree = || {
+            for (id, partition) in
+                self.brokers.keys().flat_map(|id| (0..PARTITIONS).map(move |p| (*id, p)))
+            {
+                let view = self.view(id, partition).ok_or("a replica is missing")?;
+                let seen = (view.log_end.0, view.high_watermark.0);
+                if seen != (ends, ends) {
+                    return Err(format!("broker {id}, partition {partition}: {seen:?}"));
+                }
+            }
+            Ok(())
+        };
+        self.until("replicas agree", agree).await;
+    }
+
+    /// The bytes of a partition's log on a broker.
+    fn log(&self, broker: i32, partition: i32) -> Vec<u8> {
+        let folder = self.dir(broker).join(format!("{TOPIC}-{partition}"));
+        let view = self.view(broker, partition).unwrap();
+        let mut bytes = read_log(&folder);
+        bytes.truncate(usize::try_from(view.log.size()).unwrap());
+        bytes
+    }
+
+    fn assert_same_bytes(&self) {
+        for partition in 0..PARTITIONS {
+            let logs: Vec<_> = self.brokers.keys().map(|id| self.log(*id, partition)).collect();
+            assert!(!logs[0].is_empty());
+            assert!(logs.iter().all(|log| *log == logs[0]), "partition {partition}");
+        }
+    }
+
+    async fn stop(self) {
+        for (_, broker) in self.brokers {
+            broker.stop().await;
+        }
+    }
+}
+
+fn read_log(folder: &Path) -> Vec<u8> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
+    segments.sort();
+    segments.iter().flat_map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_on_all_replicas_in_the_same_bytes() {
+    let cluster = Cluster::start().await;
+    cluster.create_topic(&[("min.insync.replicas", "3")]).await;
+    cluster.produce(0..300).await;
+    cluster.agree(100).await;
+    cluster.assert_same_bytes();
+    cluster.produce(300..600).await;
+    cluster.agree(200).await;
+    cluster.assert_same_bytes();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durable_topic_is_replicated_and_acknowledged() {
+    let cluster = Cluster::start().await;
+    cluster.create_topic(&[("min.insync.replicas", "3"), ("flush.messages", "1")]).await;
+    cluster.produce(0..60).await;
+    cluster.agree(20).await;
+    cluster.assert_same_bytes();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_that_was_gone_catches_up_with_the_leaders_elected_meanwhile() {
+    let mut cluster = Cluster::start().await;
+    cluster.create_topic(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0..30).await;
+    cluster.agree(10).await;
+    // A crash of the process, as far as it can be played in one.
+    let gone = cluster.leader(0).unwrap();
+    drop(cluster.brokers.remove(&gone));
+    let others_lead = || {
+        let led = (0..PARTITIONS).all(|partition| cluster.leader(partition).is_some());
+        if led { Ok(()) } else { Err("partitions without a leader".into()) }
+    };
+    cluster.until("others are elected", others_lead).await;
+    cluster.produce(30..330).await;
+    cluster.agree(110).await;
+    cluster.start_broker(gone).await;
+    cluster.agree(110).await;
+    cluster.assert_same_bytes();
+    cluster.produce(330..630).await;
+    cluster.agree(210).await;
+    cluster.assert_same_bytes();
+    cluster.stop().await;
+}
