@@ -85,7 +85,10 @@ impl Cluster {
                 store: Arc::new(self.store.clone()),
                 coordinators: Arc::new(StreamTransport::new(Arc::new(coordinators))),
             };
-            match tokio::time::timeout(PATIENCE, Broker::start_in(config, environment)).await.unwrap() {
+            match tokio::time::timeout(PATIENCE, Broker::start_in(config, environment))
+                .await
+                .unwrap()
+            {
                 Ok(broker) => break broker,
                 Err(error) => {
                     // The threads of a handle that was dropped need a moment to let go of its folder.

@@ -11,6 +11,7 @@ use ottla_protocol::types::{LeaderEpoch, Offset};
 
 use super::Key;
 use super::answer::{Answer, PartitionAnswer};
+use super::outstanding::Outstanding;
 use super::session::{Session, Wanted};
 use crate::worker::{FollowAction, FollowError, Followed, FollowerBatches};
 
@@ -126,6 +127,8 @@ pub struct Partition {
     marks: (Offset, Offset),
     /// In a row.
     failures: u32,
+    /// The answer whose records its worker is appending.
+    held: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,12 +181,15 @@ pub struct Follower {
     /// Since when something is busy and no fetch is in flight.
     idle_since: Option<Duration>,
     in_flight: bool,
+    outstanding: Outstanding,
     failures: u32,
     /// After a failure of the whole lane.
     retry_at: Duration,
     next_ticket: u64,
 }
 
+/// Answers, by their largest size, that may be on their way to the disk when the next is fetched.
+const OUTSTANDING_ANSWERS: u64 = 2;
 /// How long partitions that are being written are waited for before the next fetch goes out without them.
 const BUSY_WAIT: Duration = Duration::from_millis(5);
 /// How long the leader may wait while some are still being written.
@@ -208,6 +214,7 @@ impl Follower {
             failed: 0,
             idle_since: None,
             in_flight: false,
+            outstanding: Outstanding::default(),
             failures: 0,
             retry_at: Duration::ZERO,
             // Both lanes may have errands of one partition.
@@ -235,6 +242,7 @@ impl Follower {
             log_start: Offset(0),
             marks: (Offset::NONE, Offset::NONE),
             failures: 0,
+            held: None,
         };
         self.failed += 1;
         self.partitions.insert(key, partition);
@@ -297,6 +305,10 @@ impl Follower {
         if self.ready == 0 {
             return self.poll_close();
         }
+        if self.outstanding_max() < self.outstanding.bytes() {
+            // The disk is slower than the leader: whatever came is to be written first.
+            return None;
+        }
         if 0 < self.busy {
             let since = *self.idle_since.get_or_insert(now);
             if now < since + BUSY_WAIT {
@@ -320,9 +332,14 @@ impl Follower {
     /// When [`Follower::poll_request`] is to be asked again though nothing happened.
     pub fn next_deadline(&self) -> Option<Duration> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let fetch = (!self.in_flight && 0 < self.ready)
+        let has_room = self.outstanding.bytes() <= self.outstanding_max();
+        let fetch = (!self.in_flight && 0 < self.ready && has_room)
             .then(|| self.idle_since.map_or(self.retry_at, |at| self.retry_at.max(at + BUSY_WAIT)));
         timer.into_iter().chain(fetch).min()
+    }
+
+    fn outstanding_max(&self) -> u64 {
+        OUTSTANDING_ANSWERS * u64::from(self.config.response_bytes_max.unsigned_abs())
     }
 
     /// The leader need not remember a session without partitions.
@@ -385,9 +402,11 @@ impl Follower {
             }
         }
         self.failures = 0;
+        let held = self.outstanding.begin(answer.bytes);
         for partition in answer.partitions {
-            self.handle_partition(partition, moment, effects);
+            self.handle_partition((partition, held), moment, effects);
         }
+        self.outstanding.end(held);
         self.session.on_answer(answer.session_id);
     }
 
@@ -405,7 +424,7 @@ impl Follower {
 
     fn handle_partition(
         &mut self,
-        answer: PartitionAnswer,
+        (answer, held): (PartitionAnswer, u64),
         moment: Moment,
         effects: &mut Vec<Effect>,
     ) {
@@ -429,6 +448,12 @@ impl Follower {
             }
         }
         if let Some((epoch, end)) = answer.diverging {
+            if end < Offset(0) {
+                // Whoever does not know where the logs part must not have one cut to nothing.
+                tracing::error!(topic_id = %key.0, partition = key.1, %epoch, %end,
+                    "the leader says that the logs part, and not where");
+                return self.pause(key, Then::Fetch, moment);
+            }
             let action = FollowAction::CutDiverging { epoch, end };
             return self.send(key, action, effects);
         }
@@ -440,12 +465,12 @@ impl Follower {
                 return self.pause(key, Then::Fetch, moment);
             }
         };
-        self.append(answer, batches, effects);
+        self.append((answer, held), batches, effects);
     }
 
     fn append(
         &mut self,
-        answer: PartitionAnswer,
+        (answer, held): (PartitionAnswer, u64),
         batches: Vec<ottla_protocol::record_batch::Batch>,
         effects: &mut Vec<Effect>,
     ) {
@@ -467,7 +492,12 @@ impl Follower {
         let is_empty = answer.bytes == 0;
         let leader_epoch = partition.leader_epoch;
         if !is_empty {
-            return self.send(key, action, effects);
+            self.send(key, action, effects);
+            if let Some(partition) = self.partitions.get_mut(&key) {
+                partition.held = Some(held);
+                self.outstanding.hold(held);
+            }
+            return;
         }
         // Marks alone change nothing about what is fetched next.
         partition.failures = 0;
@@ -637,7 +667,12 @@ impl Follower {
         let former = std::mem::replace(&mut partition.state, state);
         match former {
             State::Ready => self.ready -= 1,
-            State::Busy(_) => self.busy -= 1,
+            State::Busy(_) => {
+                self.busy -= 1;
+                if let Some(held) = partition.held.take() {
+                    self.outstanding.release(held);
+                }
+            }
             State::Delayed { until, .. } => drop(self.timers.remove(&(until, key))),
             State::Failed => self.failed -= 1,
         }

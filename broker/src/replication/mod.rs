@@ -14,6 +14,7 @@
 //! | the state machine of one lane | `follower` |
 //! | what its fetch session on the leader holds | `session` |
 //! | an answer, read and checked | `answer` |
+//! | how much is still being written | `outstanding` |
 //! | where diverging logs part | `divergence` |
 //! | `follower.replication.throttled.rate` | `throttle` |
 //! | the task of one leader | `fetcher`, with `lane` and `link` |
@@ -31,6 +32,7 @@ mod figures;
 mod follower;
 mod lane;
 mod link;
+mod outstanding;
 mod session;
 mod throttle;
 

@@ -247,6 +247,40 @@ fn diverging_log_is_cut_and_fetched_on_from_its_new_end() {
 }
 
 #[test]
+fn divergence_without_an_end_cuts_nothing() {
+    let mut rig = Rig::following(1);
+    rig.request().unwrap();
+    let diverging_epoch = EpochEndOffset { epoch: 1, ..EpochEndOffset::default() };
+    rig.answer(vec![PartitionData { diverging_epoch, ..data(0, 7, Bytes::new()) }]);
+    assert!(rig.effects.is_empty());
+    assert!(rig.request().is_none(), "it pauses");
+}
+
+#[test]
+fn leader_that_is_faster_than_the_disk_waits() {
+    let config = FetchConfig { response_bytes_max: 100, ..FetchConfig::default() };
+    let mut rig = Rig::following(0);
+    rig.follower = Follower::new(LaneKind::CatchingUp, config);
+    (0..4).for_each(|index| rig.follow(index, 3, followed(10, 2)));
+    let mut tickets = Vec::new();
+    for index in 0..3 {
+        let Some(_) = rig.request() else { break };
+        rig.answer(vec![data(index, 90, stored(10, 10, 3))]);
+        tickets.push((index, rig.worker(index).1));
+        rig.pass(5);
+        let is_due = rig.request().is_some();
+        assert!(!is_due, "busy ones are waited for a moment");
+        rig.pass(5);
+    }
+    assert!(tickets.len() < 3, "what is in memory is bounded");
+    assert!(rig.follower.next_deadline().is_none(), "only an append lets it go on");
+    for (index, ticket) in tickets {
+        rig.reply(index, ticket, Ok(followed(20, 3)));
+    }
+    assert!(rig.request().is_some());
+}
+
+#[test]
 fn records_beside_a_divergence_are_not_appended() {
     let mut rig = Rig::following(1);
     rig.request().unwrap();

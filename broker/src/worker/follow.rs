@@ -6,6 +6,7 @@ use ottla_protocol::types::{LeaderEpoch, Offset};
 use ottla_storage::{AppendError, LoadError, LogIo};
 use tokio::sync::oneshot;
 
+use super::slot::Slot;
 use super::{SlotKey, Worker};
 use crate::partition::Role;
 use crate::partition::replica::Input;
@@ -116,6 +117,16 @@ pub enum FollowError {
     Refused(String),
 }
 
+impl Follow {
+    /// Bytes that are to be appended.
+    pub const fn bytes(&self) -> u64 {
+        match &self.action {
+            FollowAction::Append(batches) => batches.bytes,
+            _ => 0,
+        }
+    }
+}
+
 /// Segments removed at once behind a log start that the leader moved.
 const SEGMENTS_REMOVED_MAX: usize = 1024;
 
@@ -129,7 +140,7 @@ impl<I: LogIo> Worker<I> {
         };
         let Some(reply) = reply else { return };
         match result {
-            Ok(()) => self.await_flush(slot.index as usize, reply),
+            Ok(()) => self.await_flush(slot.index as usize, leader_epoch, reply),
             // Whoever asked may be gone.
             Err(error) => drop(reply.send(Err(error))),
         }
@@ -138,19 +149,21 @@ impl<I: LogIo> Worker<I> {
     /// Answers the fetcher whose records are on disk by now. To be called when that may have changed.
     pub(super) fn settle_follow(&mut self, at: usize) {
         let Some(slot) = self.slots[at].as_mut() else { return };
-        if let Some(reply) = slot.follow_reply.take() {
-            self.await_flush(at, reply);
+        if let Some((leader_epoch, reply)) = slot.follow_reply.take() {
+            self.await_flush(at, leader_epoch, reply);
         }
     }
 
-    fn await_flush(&mut self, at: usize, reply: FollowReply) {
+    fn await_flush(&mut self, at: usize, leader_epoch: LeaderEpoch, reply: FollowReply) {
         let Some(slot) = self.slots[at].as_mut() else { return };
-        if slot.replica.role() == Role::Offline {
-            return drop(reply.send(Err(FollowError::Offline)));
+        // Were the end of a later epoch told as that of this one, the leader of this one would count records
+        // as replicated that nobody else has.
+        if let Err(error) = Self::check_role(slot, leader_epoch) {
+            return drop(reply.send(Err(error)));
         }
         if slot.settings.is_durable && slot.log.flushed_end() < slot.log.log_end() {
             // A former one belonged to a fetcher that asks no more; it learns that by its drop.
-            slot.follow_reply = Some(reply);
+            slot.follow_reply = Some((leader_epoch, reply));
             return;
         }
         let followed = Followed {
@@ -163,16 +176,20 @@ impl<I: LogIo> Worker<I> {
 
     fn check_follow(&self, key: SlotKey, leader_epoch: LeaderEpoch) -> Result<usize, FollowError> {
         let slot = self.slot(key).ok_or(FollowError::Gone)?;
-        match slot.replica.role() {
-            Role::Offline => return Err(FollowError::Offline),
-            Role::Follower if slot.replica.leader_epoch() == leader_epoch => {}
-            Role::Follower | Role::Leader => return Err(FollowError::OtherEpoch),
-        }
+        Self::check_role(slot, leader_epoch)?;
         match slot.log.latest_epoch() {
             Some(latest) if leader_epoch < latest => {
                 Err(FollowError::StaleLeaderEpoch { latest, leader_epoch })
             }
             _ => Ok(key.index as usize),
+        }
+    }
+
+    fn check_role(slot: &Slot<I>, leader_epoch: LeaderEpoch) -> Result<(), FollowError> {
+        match slot.replica.role() {
+            Role::Offline => Err(FollowError::Offline),
+            Role::Follower if slot.replica.leader_epoch() == leader_epoch => Ok(()),
+            Role::Follower | Role::Leader => Err(FollowError::OtherEpoch),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_protocol::types::Offset;
+use ottla_protocol::types::{LeaderEpoch, Offset};
 use ottla_storage::{Log, LogIo};
 
 use super::{FollowReply, SlotKey, Waiter};
@@ -21,7 +21,7 @@ pub(super) struct Slot<I: LogIo> {
     /// Where the present epoch began, while this replica leads.
     pub epoch_start: Offset,
     /// A fetcher that waits until the log is on disk.
-    pub follow_reply: Option<FollowReply>,
+    pub follow_reply: Option<(LeaderEpoch, FollowReply)>,
     /// In the worker's timers.
     pub timer: Option<Duration>,
     /// The view has to be published at the end of the step.

@@ -66,6 +66,9 @@ const SEGMENTS_REMOVED_MAX: usize = 1024;
 /// Time from one search for silent producers to the next, as in Kafka.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
+/// Bytes from leaders elsewhere that are appended in one step, and one answer beyond.
+const FOLLOWED_BUDGET: u64 = 4 << 20;
+
 /// Control commands taken in one step.
 const CONTROL_BUDGET: usize = 1024;
 
@@ -142,9 +145,17 @@ impl<I: LogIo> Worker<I> {
     // === control ===
 
     fn run_controls(&mut self, now: Now) -> bool {
+        let mut followed = 0;
         for done in 0..CONTROL_BUDGET {
             let Some(control) = self.inbox.pop_control() else { return 0 < done };
+            if let Control::Follow(follow) = &control {
+                followed += follow.bytes();
+            }
             self.run_control(control, now);
+            // Followers of others take turns with producers.
+            if FOLLOWED_BUDGET <= followed {
+                break;
+            }
         }
         true
     }

@@ -245,6 +245,19 @@ fn durable_follower_answers_when_its_log_is_on_disk() {
 }
 
 #[test]
+fn end_of_a_later_epoch_is_not_told_to_a_fetcher_of_an_older_one() {
+    let mut bench = Bench::following(durable());
+    let mut answered = bench.ask(3, from_leader(0, 0, vec![stored(&batch(&["a"]), 0, 3)]));
+    bench.assign(leading(4));
+    bench.send(Acks::Leader, &[(0, &batch(&["b"]))]);
+    bench.step();
+    while 0 < bench.sync() {
+        bench.step();
+    }
+    assert_eq!(answered.try_recv(), Ok(Err(FollowError::OtherEpoch)));
+}
+
+#[test]
 fn log_start_follows_the_leaders() {
     let mut bench = Bench::following(TopicSettings::default());
     bench.fill(0, &[3, 3, 3]);
