@@ -214,6 +214,16 @@ async fn what_was_acknowledged_is_on_all_replicas_in_the_same_bytes() {
     cluster.produce(300..600).await;
     cluster.agree(200).await;
     cluster.assert_same_bytes();
+    let metrics = cluster.brokers[&1].services().metrics.text().unwrap();
+    for figure in [
+        "kafka_server_replicafetchermanager_maxlag{leader=\"2\",lane=\"in-sync\"} 0",
+        "kafka_server_replicafetchermanager_failedpartitionscount{leader=\"2\",lane=\"in-sync\"} 0",
+        "kafka_server_replicafetchermanager_deadthreadcount 0",
+        "kafka_server_fetcherstats_bytes_total{leader=\"2\",lane=\"in-sync\"}",
+        "kafka_server_fetcherstats_requests_total{leader=\"2\",lane=\"in-sync\"}",
+    ] {
+        assert!(metrics.contains(figure), "{figure} is not in {metrics}");
+    }
     cluster.stop().await;
 }
 

@@ -267,7 +267,9 @@ impl Follower {
     pub fn put(&mut self, key: Key, partition: Partition) {
         self.stop(key);
         self.failed += 1;
+        let lag = partition.lag();
         self.partitions.insert(key, Partition { state: State::Failed, ..partition });
+        self.set_lag(key, lag);
         self.set_state(key, State::Ready);
     }
 
@@ -562,10 +564,7 @@ impl Follower {
                 if has_moved {
                     partition.failures = 0;
                 }
-                let lag = match partition.marks.0 {
-                    Offset::NONE => 0,
-                    high_watermark => high_watermark - followed.log_end,
-                };
+                let lag = partition.lag();
                 self.set_state(key, State::Ready);
                 self.set_lag(key, lag);
                 if 0 < lag { FollowOutcome::Behind } else { FollowOutcome::None }
@@ -721,6 +720,14 @@ impl Partition {
             leader_epoch: self.leader_epoch,
             log_start: self.log_start,
         })
+    }
+
+    /// Records up to the leader's high watermark that are missing; not above 0 if none are known of.
+    fn lag(&self) -> i64 {
+        match self.marks.0 {
+            Offset::NONE => 0,
+            high_watermark => high_watermark - self.end,
+        }
     }
 
     /// The epoch that it is followed in.

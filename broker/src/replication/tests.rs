@@ -439,6 +439,8 @@ fn partition_that_is_more_than_an_answer_behind_changes_lanes_until_it_caught_up
 
     let mut other = Rig::new(LaneKind::CatchingUp);
     other.follower.put(key(0), partition);
+    assert!(other.follower.caught_up().is_empty(), "it does not go back at once");
+    assert_eq!(other.follower.lag_max(), 84);
     assert_eq!(other.append(16, 10, 100), FollowOutcome::Behind);
     assert!(other.follower.caught_up().is_empty());
     assert_eq!(other.append(26, 74, 100), FollowOutcome::None);

@@ -61,14 +61,16 @@ impl Throttle {
     fn is_throttled(&self, image: &Image, (topic_id, partition): Key) -> bool {
         let Some(topic) = image.topic_by_id(topic_id) else { return false };
         let Some(list) = topic.configs.get(REPLICAS) else { return false };
-        let mut items = list.split(',').map(str::trim);
-        items.any(|item| match item.split_once(':') {
-            Some((index, broker)) => {
-                index.parse() == Ok(partition) && broker.parse() == Ok(self.broker.0)
-            }
-            None => item == "*",
-        })
+        names(list, partition, self.broker)
     }
+}
+
+/// Whether a list of `partition:broker` pairs, or `*`, names this replica.
+fn names(list: &str, partition: i32, broker: BrokerId) -> bool {
+    list.split(',').map(str::trim).any(|item| match item.split_once(':') {
+        Some((index, id)) => index.parse() == Ok(partition) && id.parse() == Ok(broker.0),
+        None => item == "*",
+    })
 }
 
 /// Seconds after which a rate that was raised meanwhile is looked at again.
@@ -77,6 +79,15 @@ const PAUSE_MAX: f64 = 5.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replicas_are_named_by_partition_and_broker_or_all_at_once() {
+        let named = |list| names(list, 3, BrokerId(1));
+        assert!(named("*"));
+        assert!(named("0:2, 3:1"));
+        assert!(!named("3:2,1:3"));
+        assert!(!named(""));
+    }
 
     #[test]
     fn what_was_fetched_too_fast_is_waited_for() {
