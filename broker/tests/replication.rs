@@ -20,7 +20,8 @@ use ottla_client::connection::{Address, BoxedStream, ConnectError, Connector};
 use ottla_client::{Admin, Client, ClientConfig, Producer, ProducerConfig, ProducerRecord};
 use ottla_coordinator::Coordinator;
 use ottla_metadata::store::embedded::EmbeddedStore;
-use ottla_protocol::types::PartitionId;
+use ottla_protocol::Str;
+use ottla_protocol::types::{Offset, PartitionId};
 use ottla_storage::RealIo;
 use tokio::time::Instant;
 
@@ -259,5 +260,35 @@ async fn broker_that_was_gone_catches_up_with_the_leaders_elected_meanwhile() {
     cluster.produce(330..630).await;
     cluster.agree(210).await;
     cluster.assert_same_bytes();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replica_that_missed_what_was_deleted_begins_anew_at_the_leaders_start() {
+    let mut cluster = Cluster::start().await;
+    cluster.create_topic(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0..30).await;
+    cluster.agree(10).await;
+    let gone = cluster.leader(0).unwrap();
+    drop(cluster.brokers.remove(&gone));
+    let others_lead = || {
+        let led = (0..PARTITIONS).all(|partition| cluster.leader(partition).is_some());
+        if led { Ok(()) } else { Err("partitions without a leader".into()) }
+    };
+    cluster.until("others are elected", others_lead).await;
+    cluster.produce(30..330).await;
+    cluster.agree(110).await;
+    let before: Vec<_> = (0..PARTITIONS)
+        .map(|partition| (Str::from(TOPIC), PartitionId(partition), Offset(110)))
+        .collect();
+    for deleted in Admin::new(cluster.client()).delete_records(&before).await {
+        assert_eq!(deleted.unwrap(), Offset(110));
+    }
+    cluster.start_broker(gone).await;
+    cluster.produce(330..360).await;
+    cluster.agree(120).await;
+    for partition in 0..PARTITIONS {
+        assert_eq!(cluster.view(gone, partition).unwrap().log_start, Offset(110));
+    }
     cluster.stop().await;
 }

@@ -2,7 +2,7 @@
 //!
 //! | timestamp | from version | answer |
 //! |---|---|---|
-//! | −1 latest | 1 | high watermark, or last stable offset for committed reads |
+//! | −1 latest | 1 | high watermark, or last stable offset for committed reads; the log's end for a replica |
 //! | −2 earliest | 1 | the log's start |
 //! | −3 largest timestamp | 7 | the record that has it |
 //! | −4 earliest local | 8 | the log's start, as nothing is tiered |
@@ -25,7 +25,7 @@ use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use ottla_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use ottla_protocol::types::Offset;
+use ottla_protocol::types::{BrokerId, Offset};
 use ottla_storage::{ReadError, TimestampOffset};
 
 use super::{Answer, Handler, Reply, RequestContext};
@@ -59,8 +59,8 @@ const SPECIAL: [(i64, i16); 6] = [
 struct Terms {
     version: i16,
     is_committed_only: bool,
-    /// A replica asks, by its broker id.
-    is_replica: bool,
+    /// A replica asks: its broker id.
+    replica: Option<BrokerId>,
 }
 
 /// A place in a log.
@@ -92,7 +92,7 @@ async fn list(data: &DataPath, version: i16, request: ListOffsetsRequest) -> Lis
     let terms = Terms {
         version,
         is_committed_only: request.isolation_level == 1,
-        is_replica: 0 <= request.replica_id,
+        replica: (0 <= request.replica_id).then_some(BrokerId(request.replica_id)),
     };
     let resolver = data.resolver();
     let repeated = repeated(&request);
@@ -163,11 +163,13 @@ async fn find(
         resolver.find(id, partition.partition_index).map_err(|unroutable| unroutable.error)?;
     let view = handle.view_full();
     view.check_leader(partition.current_leader_epoch)?;
-    if terms.is_replica {
-        // Partitions have one replica so far.
+    let is_replica = |id: BrokerId| view.followers.iter().any(|follower| follower.broker == id);
+    if terms.replica.is_some_and(|id| !is_replica(id)) {
         return Err(ErrorCode::NotLeaderOrFollower);
     }
     match timestamp {
+        // A follower that cannot fetch wants to know how long the log is, not what consumers see of it.
+        LATEST if terms.replica.is_some() => Ok(Place::named(view.log_end, view.leader_epoch.0)),
         LATEST => {
             check_end_is_known(&view, terms.version)?;
             Ok(Place::named(visible_end(&view, terms), view.leader_epoch.0))
