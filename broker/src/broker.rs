@@ -24,10 +24,11 @@ pub use start::StartError;
 use crate::config::Config;
 use crate::data::DataPlane;
 use crate::handlers::{
-    AlterConfigs, CreatePartitions, CreateTopics, DeleteRecords, DeleteTopics, DescribeCluster,
-    DescribeConfigs, DescribeLogDirs, DescribeProducers, DescribeTopicPartitions, Fetch,
-    IncrementalAlterConfigs, InitProducerId, ListOffsets, Metadata, OffsetForLeaderEpoch, Produce,
-    api_versions,
+    AlterConfigs, AlterPartitionReassignments, CreatePartitions, CreateTopics, DeleteRecords,
+    DeleteTopics, DescribeCluster, DescribeConfigs, DescribeLogDirs, DescribeProducers,
+    DescribeQuorum, DescribeTopicPartitions, ElectLeaders, Fetch, IncrementalAlterConfigs,
+    InitProducerId, ListOffsets, ListPartitionReassignments, Metadata, OffsetForLeaderEpoch,
+    Produce, UnregisterBroker, UpdateFeatures, api_versions,
 };
 use crate::http::Stage;
 use crate::listener::{Network, Router};
@@ -125,6 +126,12 @@ pub fn router() -> Router {
         .on::<DescribeCluster>()
         .on::<DescribeProducers>()
         .on::<DescribeTopicPartitions>()
+        .on::<ElectLeaders>()
+        .on::<AlterPartitionReassignments>()
+        .on::<ListPartitionReassignments>()
+        .on::<UnregisterBroker>()
+        .on::<UpdateFeatures>()
+        .on::<DescribeQuorum>()
 }
 
 impl Handle {

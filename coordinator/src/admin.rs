@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::leadership::Leadership;
 
-pub(crate) use command::{Command, IsrAnswer, Work};
+pub(crate) use command::{Command, IsrAnswer, IsrWork, Work};
 pub use error::{AdminError, Unavailable};
 pub use request::{
     Caller, ConfigAlteration, ConfigChange, ConfigOp, ConfigReplacement, ConfigResource,
-    CreatedTopic, DeletedTopic, EffectiveConfig, NewPartitions, NewTopic, Options, TopicRef,
+    CreatedTopic, DeletedTopic, EffectiveConfig, ElectionKind, FeatureLevel, FeatureUpdates,
+    LeaderElection, LevelChange, NewPartitions, NewTopic, Options, Reassignment, TopicRef,
 };
 
 /// The answer to a request: one result for each item, in the order of the items.
@@ -99,6 +100,47 @@ impl Admin {
         options: Options,
     ) -> Result<Answer<()>, Unavailable> {
         self.ask(caller, replacements, options, Command::ReplaceConfigs).await
+    }
+
+    /// Elects leaders as asked for. One that leads already is answered with `ELECTION_NOT_NEEDED`.
+    pub async fn elect_leaders(
+        &self,
+        caller: &Caller,
+        elections: Vec<LeaderElection>,
+        options: Options,
+    ) -> Result<Answer<()>, Unavailable> {
+        self.ask(caller, elections, options, Command::ElectLeaders).await
+    }
+
+    /// Starts, redirects or cancels reassignments. Answered when they are under way, not when they are done.
+    pub async fn reassign_partitions(
+        &self,
+        caller: &Caller,
+        reassignments: Vec<Reassignment>,
+        options: Options,
+    ) -> Result<Answer<()>, Unavailable> {
+        self.ask(caller, reassignments, options, Command::ReassignPartitions).await
+    }
+
+    /// Forgets brokers that are gone for good. They stay replicas of what they had, and one that is alive is
+    /// registered anew.
+    pub async fn unregister_brokers(
+        &self,
+        caller: &Caller,
+        brokers: Vec<i32>,
+        options: Options,
+    ) -> Result<Answer<()>, Unavailable> {
+        self.ask(caller, brokers, options, Command::UnregisterBrokers).await
+    }
+
+    /// Finalises levels of features, all of them or none: one result.
+    pub async fn update_features(
+        &self,
+        caller: &Caller,
+        updates: FeatureUpdates,
+        options: Options,
+    ) -> Result<Answer<()>, Unavailable> {
+        self.ask(caller, vec![updates], options, Command::UpdateFeatures).await
     }
 
     /// Who is active, and whether it is this node.

@@ -10,6 +10,7 @@ use ottla_metadata::model::Endpoint;
 
 use crate::controller::decision::AdminSettings;
 use crate::controller::liveness;
+use crate::controller::preferred::Balance;
 
 /// A coordinator's configuration, as the lib takes it; `coordinator.properties` is one source of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ impl From<&ServerConfig> for Config {
             let host = if host.is_empty() { LOOPBACK.to_owned() } else { host };
             Some(Endpoint { host, port })
         };
+        let seconds =
+            |name: &str| Duration::from_secs(u64::try_from(config.long(name)).unwrap_or(u64::MAX));
         let count = |name: &str| usize::try_from(config.int(name)).unwrap_or(0);
         Self {
             node_id: config.node_id(),
@@ -87,6 +90,10 @@ impl From<&ServerConfig> for Config {
                 delete_topic_enable: config.boolean("delete.topic.enable"),
                 partitions_per_request_max: count("max.partitions.per.request"),
                 partitions_max: count("max.partitions.per.cluster"),
+                balance: Balance {
+                    enabled: config.boolean("auto.leader.rebalance.enable"),
+                    interval: seconds("leader.imbalance.check.interval.seconds"),
+                },
                 file: config.values().clone(),
             },
         }

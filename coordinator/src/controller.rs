@@ -9,13 +9,17 @@ pub mod brokers;
 pub mod cluster;
 pub mod configs;
 pub mod decision;
+pub mod directories;
 pub(crate) mod driver;
 pub mod election;
+pub mod features;
 pub mod fence;
 pub mod liveness;
 pub mod placement;
 pub mod plan;
+pub mod preferred;
 pub mod producer_ids;
+pub mod reassignment;
 mod store_clock;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -11,23 +11,55 @@ use tokio::sync::Notify;
 
 use crate::controller::liveness::Heartbeat;
 
+/// What was last heard of a broker, whether or not the driver has seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Who.
+    pub broker: i32,
+    /// How far its image is.
+    pub image_revision: i64,
+    /// When; Unix ms.
+    pub at_ms: i64,
+    /// When its image last had everything that this node's had; Unix ms, -1 = never.
+    pub caught_up_ms: i64,
+}
+
 /// The last heartbeat of each broker that the driver has not seen yet, and brokers whose connection broke.
 ///
 /// Bounded by the number of brokers that the image knows.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeats {
     waiting: Mutex<BTreeMap<i32, (Heartbeat, Now)>>,
+    heard: Mutex<BTreeMap<i32, Heard>>,
     broken: Mutex<BTreeSet<i32>>,
     arrived: Notify,
 }
 
 impl Heartbeats {
     /// Keeps a heartbeat for the driver.
-    pub fn put(&self, heartbeat: Heartbeat, now: Now) {
+    pub fn put(&self, heartbeat: Heartbeat, image: &Image, now: Now) {
+        self.note(&heartbeat, image, now);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.insert(heartbeat.broker, (heartbeat, now));
         drop(waiting);
         self.arrived.notify_one();
+    }
+
+    fn note(&self, heartbeat: &Heartbeat, image: &Image, now: Now) {
+        let (broker, image_revision) = (heartbeat.broker, heartbeat.image_revision);
+        let mut all = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|id, _| image.broker(*id).is_some());
+        if image.broker(broker).is_none() {
+            return;
+        }
+        let before = all.get(&broker).map_or(-1, |heard| heard.caught_up_ms);
+        let caught_up_ms = if image.revision() <= image_revision { now.wall_ms } else { before };
+        all.insert(broker, Heard { broker, image_revision, at_ms: now.wall_ms, caught_up_ms });
+    }
+
+    /// What was last heard of each broker, by id.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
     }
 
     /// Everything that came since the last call.

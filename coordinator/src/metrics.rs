@@ -27,6 +27,11 @@ pub struct Metrics {
     pub(crate) under_replicated_partitions: Gauge,
     elections: Family<ElectionLabels, Counter>,
     fenced: Family<FenceLabels, Counter>,
+    pub(crate) isr_proposals: Counter,
+    pub(crate) isr_changes: Counter,
+    pub(crate) isr_batches: Histogram,
+    pub(crate) rebalanced: Counter,
+    pub(crate) reassigning_partitions: Gauge,
     pub(crate) write_latency: Histogram,
     pub(crate) store_size: Gauge,
     pub(crate) store_size_in_use: Gauge,
@@ -84,6 +89,11 @@ impl Metrics {
             under_replicated_partitions: Gauge::default(),
             elections: Family::default(),
             fenced: Family::default(),
+            isr_proposals: Counter::default(),
+            isr_changes: Counter::default(),
+            isr_batches: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
+            rebalanced: Counter::default(),
+            reassigning_partitions: Gauge::default(),
             // 0.5 ms to 16 s.
             write_latency: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             store_size: Gauge::default(),
@@ -110,6 +120,11 @@ impl Metrics {
                 "Partitions with fewer replicas in sync than they have",
                 &self.under_replicated_partitions,
             ),
+            (
+                "reassigning_partitions",
+                "Partitions with a reassignment under way",
+                &self.reassigning_partitions,
+            ),
             ("internode_connections", "Connections of other nodes", &self.internode_connections),
             ("internode_calls", "Calls of other nodes under way", &self.internode_calls),
         ];
@@ -129,6 +144,16 @@ impl Metrics {
             "Elections of partition leaders by how the leader was found",
             self.elections.clone(),
         );
+        let counters = [
+            ("isr_proposals", "Changes of ISRs that leaders proposed", &self.isr_proposals),
+            ("isr_changes", "Changes of ISRs that were accepted", &self.isr_changes),
+            ("rebalanced_leaders", "Leaders given back to preferred replicas", &self.rebalanced),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        let help = "Proposed changes of ISRs that were decided together";
+        registry.register("isr_batch_proposals", help, self.isr_batches.clone());
         registry.register("fencings", "Brokers fenced by reason", self.fenced.clone());
         registry.register_with_unit(
             "store_write_latency",
@@ -181,16 +206,18 @@ impl Metrics {
     /// Takes the counts from an image.
     pub(crate) fn show_image(&self, image: &Image) {
         let fenced = image.brokers().filter(|(_, record)| record.fenced).count();
-        let (mut partitions, mut offline, mut under) = (0, 0, 0);
+        let (mut partitions, mut offline, mut under, mut reassigning) = (0, 0, 0, 0);
         for (_, _, partition) in image.partitions() {
             partitions += 1;
             offline += i64::from(partition.leader().is_none());
             under += i64::from(partition.isr.len() < partition.replicas.len());
+            reassigning += i64::from(partition.is_reassigning());
         }
         self.brokers.set(image.brokers().count() as i64 - fenced as i64);
         self.fenced_brokers.set(fenced as i64);
         self.topics.set(image.topic_count() as i64);
         self.partitions.set(partitions);
+        self.reassigning_partitions.set(reassigning);
         self.offline_partitions.set(offline);
         self.under_replicated_partitions.set(under);
     }

@@ -4,9 +4,14 @@
 //! its answer carries the revision that the broker's image must have reached before the client is told.
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod describe_quorum;
+mod elect_leaders;
+mod unregister_broker;
+mod update_features;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -15,8 +20,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_protocol::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    IncrementalAlterConfigsRequest, RelayRequest, RelayResponse,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest, ElectLeadersRequest,
+    IncrementalAlterConfigsRequest, RelayRequest, RelayResponse, UnregisterBrokerRequest,
+    UpdateFeaturesRequest,
 };
 use ottla_protocol::wire::{DecodeError, Decoder, EncodeError, Encoder, Records};
 use ottla_protocol::{ApiKey, ErrorCode, Message, Request, RequestHeader, ResponseHeader, Str};
@@ -51,6 +58,7 @@ struct Relayed<R> {
 /// What a handler knows about its request.
 struct Call<'a> {
     admin: &'a Admin,
+    services: &'a Services,
     caller: Caller,
     version: i16,
     /// How long the broker waits.
@@ -116,7 +124,7 @@ async fn dispatch(
         ApiKey::try_from(header.api_key).map_err(|_| DecodeError::UnknownApiKey(header.api_key))?;
     let version = header.api_version;
     let caller = caller(&request);
-    let call = Call { admin: &services.admin, caller, version, deadline };
+    let call = Call { admin: &services.admin, services, caller, version, deadline };
     let run = route(key).ok_or(RelayError::NotServed { name: key.name(), version })?;
     run(&call, &header, decoder).await
 }
@@ -132,6 +140,13 @@ fn route(key: ApiKey) -> Option<Run> {
         CreatePartitionsRequest::KEY => Some(run::<create_partitions::CreatePartitions>),
         IncrementalAlterConfigsRequest::KEY => Some(run::<alter_configs::IncrementalAlterConfigs>),
         AlterConfigsRequest::KEY => Some(run::<alter_configs::AlterConfigs>),
+        ElectLeadersRequest::KEY => Some(run::<elect_leaders::ElectLeaders>),
+        AlterPartitionReassignmentsRequest::KEY => {
+            Some(run::<alter_partition_reassignments::AlterPartitionReassignments>)
+        }
+        UnregisterBrokerRequest::KEY => Some(run::<unregister_broker::UnregisterBroker>),
+        UpdateFeaturesRequest::KEY => Some(run::<update_features::UpdateFeatures>),
+        DescribeQuorumRequest::KEY => Some(run::<describe_quorum::DescribeQuorum>),
         _ => None,
     }
 }

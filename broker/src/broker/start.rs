@@ -1,6 +1,5 @@
 //! The way from settings to a broker that serves.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -311,7 +310,7 @@ impl<I: LogIo> Start<I> {
             incarnation_id: Uuid::from_bytes(rand::random()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             previous: previous_life(dirs.previous_life()),
-            features: BTreeMap::new(),
+            features: ottla_metadata::features::supported(),
             http: Some(Endpoint { host: http.ip().to_string(), port: http.port() }),
             rest: Rest::new(),
         }

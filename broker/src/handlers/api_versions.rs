@@ -10,6 +10,8 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use ottla_metadata::features::{self, FEATURES};
+use ottla_metadata::image::Image;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
@@ -23,26 +25,6 @@ use crate::services::Services;
 /// Serves ApiVersions.
 #[derive(Debug)]
 pub struct ApiVersions;
-
-/// One feature with levels that clients adapt to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Feature {
-    /// Kafka's name.
-    pub name: &'static str,
-    /// Lowest level that this software can run at.
-    pub supported_min: i16,
-    /// Highest.
-    pub supported_max: i16,
-    /// Level that is in force; 0 is told by leaving it out.
-    pub finalized: i16,
-}
-
-/// Features that this version has. Levels of features that are not built stay away, so that no client
-/// takes a path that ends nowhere: transactions, groups and share groups add theirs.
-pub const FEATURES: [Feature; 1] = [
-    // 4.3-IV0; tools read "how new is this cluster" from it, and need 3.3-IV3 at least.
-    Feature { name: "metadata.version", supported_min: 7, supported_max: 30, finalized: 30 },
-];
 
 impl Handler for ApiVersions {
     type Request = ApiVersionsRequest;
@@ -58,7 +40,7 @@ impl Handler for ApiVersions {
             || is_software_name(&request.client_software_name)
                 && is_software_name(&request.client_software_version);
         let response = if is_valid {
-            answer(version, &services.apis)
+            answer(version, &services.apis, &services.image.load())
         } else {
             ApiVersionsResponse {
                 error_code: ErrorCode::InvalidRequest.code(),
@@ -87,7 +69,7 @@ pub(crate) fn unsupported_version(context: &RequestContext, served: &RangeInclus
     }
 }
 
-fn answer(version: i16, served: &[Served]) -> ApiVersionsResponse {
+fn answer(version: i16, served: &[Served], image: &Image) -> ApiVersionsResponse {
     let api_keys = served
         .iter()
         .map(|api| ApiVersion {
@@ -99,21 +81,21 @@ fn answer(version: i16, served: &[Served]) -> ApiVersionsResponse {
         .collect();
     let mut response = ApiVersionsResponse { api_keys, ..ApiVersionsResponse::default() };
     if 3 <= version {
-        for feature in FEATURES.iter().filter(|f| 4 <= version || 0 < f.supported_min) {
+        for feature in FEATURES.iter().filter(|f| 4 <= version || 0 < f.supported.min) {
             response.supported_features.push(SupportedFeatureKey {
                 name: Str::from_static(feature.name),
-                min_version: feature.supported_min,
-                max_version: feature.supported_max,
+                min_version: feature.supported.min,
+                max_version: feature.supported.max,
                 ..SupportedFeatureKey::default()
             });
         }
-        // The levels are constants of this software so far, so their epoch never moves.
-        response.finalized_features_epoch = 0;
-        for feature in FEATURES.iter().filter(|f| 0 < f.finalized) {
+        let Some((levels, epoch)) = features::finalized(image) else { return response };
+        response.finalized_features_epoch = epoch;
+        for (name, level) in levels {
             response.finalized_features.push(FinalizedFeatureKey {
-                name: Str::from_static(feature.name),
-                max_version_level: feature.finalized,
-                min_version_level: feature.finalized,
+                name: name.into(),
+                max_version_level: level,
+                min_version_level: level,
                 ..FinalizedFeatureKey::default()
             });
         }
@@ -145,8 +127,11 @@ mod tests {
 
     #[test]
     fn older_versions_hear_of_no_feature_that_they_cannot_parse() {
-        assert!(answer(2, &[]).finalized_features.is_empty());
-        assert!(answer(3, &[]).supported_features.iter().all(|f| 0 < f.min_version));
-        assert!(answer(4, &[]).supported_features.iter().any(|f| f.name == "metadata.version"));
+        let image = Image::default();
+        assert!(answer(2, &[], &image).finalized_features.is_empty());
+        let supported = |version| answer(version, &[], &image).supported_features;
+        assert!(supported(3).iter().all(|f| 0 < f.min_version));
+        assert!(supported(4).iter().any(|f| f.name == "metadata.version"));
+        assert!(supported(4).iter().any(|f| f.min_version == 0));
     }
 }

@@ -6,6 +6,7 @@
 //! its result is sent in the order of the requests all the same.
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod answer;
 pub mod api_versions;
 mod context;
@@ -17,17 +18,22 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod file_slice;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod relayed;
 mod topology;
+mod unregister_broker;
+mod update_features;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +45,7 @@ use std::sync::Arc;
 use ottla_protocol::Request;
 
 pub use alter_configs::AlterConfigs;
+pub use alter_partition_reassignments::AlterPartitionReassignments;
 pub use answer::{Answer, Later, Reply, ReplyBody};
 pub use context::{ConnectionInfo, Principal, RequestContext};
 pub use create_partitions::CreatePartitions;
@@ -49,15 +56,20 @@ pub use describe_cluster::DescribeCluster;
 pub use describe_configs::DescribeConfigs;
 pub use describe_log_dirs::DescribeLogDirs;
 pub use describe_producers::DescribeProducers;
+pub use describe_quorum::DescribeQuorum;
 pub use describe_topic_partitions::DescribeTopicPartitions;
+pub use elect_leaders::ElectLeaders;
 pub use fetch::Fetch;
 pub use file_slice::{FileSlice, SliceSource};
 pub use incremental_alter_configs::IncrementalAlterConfigs;
 pub use init_producer_id::InitProducerId;
 pub use list_offsets::ListOffsets;
+pub use list_partition_reassignments::ListPartitionReassignments;
 pub use metadata::Metadata;
 pub use offset_for_leader_epoch::OffsetForLeaderEpoch;
 pub use produce::Produce;
+pub use unregister_broker::UnregisterBroker;
+pub use update_features::UpdateFeatures;
 
 use crate::services::Services;
 

@@ -3,6 +3,7 @@
 pub mod config;
 #[cfg(test)]
 mod conformance;
+pub mod features;
 pub mod highest_seen;
 pub mod image;
 pub mod journal;

@@ -5,10 +5,11 @@ use ottla_protocol::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::{
-    Answer, Caller, ConfigAlteration, ConfigReplacement, CreatedTopic, DeletedTopic, NewPartitions,
-    NewTopic, TopicRef, Unavailable,
+    Answer, Caller, ConfigAlteration, ConfigReplacement, CreatedTopic, DeletedTopic,
+    FeatureUpdates, LeaderElection, NewPartitions, NewTopic, Reassignment, TopicRef, Unavailable,
 };
 use crate::controller::alter_partition::AlterPartition;
+use crate::controller::directories::DirectoryReport;
 use crate::controller::producer_ids::Block;
 
 /// One admin request and the way back.
@@ -27,6 +28,13 @@ pub(crate) struct Work<I, O> {
 /// What became of one proposal: the partition and the revision that last wrote it.
 pub(crate) type IsrAnswer = Result<(Partition, i64), ErrorCode>;
 
+/// A leader's proposals and the way back.
+#[derive(Debug)]
+pub(crate) struct IsrWork {
+    pub request: AlterPartition,
+    pub reply: oneshot::Sender<Result<Vec<IsrAnswer>, ErrorCode>>,
+}
+
 /// Everything that the writer can be asked.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -35,9 +43,14 @@ pub(crate) enum Command {
     CreatePartitions(Work<NewPartitions, ()>),
     AlterConfigs(Work<ConfigAlteration, ()>),
     ReplaceConfigs(Work<ConfigReplacement, ()>),
-    AlterPartition {
-        request: AlterPartition,
-        reply: oneshot::Sender<Result<Vec<IsrAnswer>, ErrorCode>>,
+    ElectLeaders(Work<LeaderElection, ()>),
+    ReassignPartitions(Work<Reassignment, ()>),
+    UnregisterBrokers(Work<i32, ()>),
+    UpdateFeatures(Work<FeatureUpdates, ()>),
+    AlterPartition(IsrWork),
+    AssignDirectories {
+        report: DirectoryReport,
+        reply: oneshot::Sender<Result<Vec<Result<(), ErrorCode>>, ErrorCode>>,
     },
     AllocateProducerIds {
         broker: i32,
@@ -56,7 +69,12 @@ impl Command {
             Self::CreatePartitions(work) => drop(work.reply.send(Err(why))),
             Self::AlterConfigs(work) => drop(work.reply.send(Err(why))),
             Self::ReplaceConfigs(work) => drop(work.reply.send(Err(why))),
-            Self::AlterPartition { reply, .. } => drop(reply.send(Err(why.code()))),
+            Self::ElectLeaders(work) => drop(work.reply.send(Err(why))),
+            Self::ReassignPartitions(work) => drop(work.reply.send(Err(why))),
+            Self::UnregisterBrokers(work) => drop(work.reply.send(Err(why))),
+            Self::UpdateFeatures(work) => drop(work.reply.send(Err(why))),
+            Self::AlterPartition(work) => drop(work.reply.send(Err(why.code()))),
+            Self::AssignDirectories { reply, .. } => drop(reply.send(Err(why.code()))),
             Self::AllocateProducerIds { reply, .. } => drop(reply.send(Err(why.code()))),
         }
     }

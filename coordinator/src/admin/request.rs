@@ -177,3 +177,65 @@ pub struct ConfigReplacement {
     /// Name and value of each.
     pub configs: Vec<(String, Option<String>)>,
 }
+
+/// Which leader is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElectionKind {
+    /// The first replica, if it is in sync.
+    Preferred,
+    /// Anybody who lives, where nobody leads: acknowledged records may be lost.
+    Unclean,
+}
+
+/// An election to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderElection {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Who shall lead.
+    pub kind: ElectionKind,
+}
+
+/// A partition to move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reassignment {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Its replicas afterwards, the preferred leader first; `None` cancels what is under way.
+    pub replicas: Option<Vec<i32>>,
+    /// Whether there may be more or fewer replicas than before.
+    pub allow_replication_factor_change: bool,
+}
+
+/// Levels of features to finalise, all of them or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FeatureUpdates {
+    /// The levels; a feature may occur once.
+    pub updates: Vec<FeatureLevel>,
+}
+
+/// A level of a feature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureLevel {
+    /// Kafka's name of the feature.
+    pub feature: String,
+    /// The level; 0 switches the feature off.
+    pub level: i16,
+    /// What the caller takes it for.
+    pub change: LevelChange,
+}
+
+/// Which way a level is meant to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LevelChange {
+    /// Up.
+    Upgrade,
+    /// Down, if nothing is lost by it.
+    SafeDowngrade,
+    /// Down, whatever is lost by it.
+    UnsafeDowngrade,
+}

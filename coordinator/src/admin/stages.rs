@@ -12,6 +12,10 @@ pub(crate) enum Operation {
     DeleteTopic,
     CreatePartitions,
     AlterConfigs,
+    ElectLeaders,
+    ReassignPartitions,
+    UnregisterBroker,
+    UpdateFeatures,
 }
 
 /// Whether `caller` may do this to one item of its request.

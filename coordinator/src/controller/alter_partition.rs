@@ -11,6 +11,7 @@ use ottla_protocol::{ErrorCode, Uuid};
 use super::brokers::{members, rules_of};
 use super::election::{self, Members};
 use super::plan::{Change, Unit};
+use super::reassignment;
 
 /// What a leader proposes for one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,39 +50,104 @@ pub fn wire_partition_epoch(mod_revision: i64) -> i32 {
     (mod_revision & i64::from(i32::MAX)) as i32
 }
 
-/// Judges every proposal, and writes those that stand; each accepted partition completes its index. The
-/// error is that of the whole request. `file` holds the coordinator's own configs.
+/// What became of a request, and of each of its proposals.
+pub type RequestResult = Result<Vec<IsrResult>, ErrorCode>;
+
+/// Judges every proposal of one request: see [`alter_partitions`].
 pub fn alter_partition(
     image: &Image,
     file: &ConfigMap,
     request: &AlterPartition,
 ) -> Result<(Vec<IsrResult>, Vec<Unit>), ErrorCode> {
-    let members = members(image);
-    let sender = members.member(request.broker).ok_or(ErrorCode::BrokerIdNotRegistered)?;
-    if sender.broker_epoch != request.broker_epoch {
-        return Err(ErrorCode::StaleBrokerEpoch);
+    let (mut results, units) = alter_partitions(image, file, std::slice::from_ref(request));
+    let results = results.pop().ok_or(ErrorCode::UnknownServerError)??;
+    Ok((results, units))
+}
+
+/// Judges the proposals of several requests together, so that they share transactions. Those that stand are
+/// written; each write completes the index of its proposal, counted over all requests. `file` holds the
+/// coordinator's own configs.
+///
+/// Of two proposals for one partition the second was made before the first was known, so it is refused.
+pub fn alter_partitions(
+    image: &Image,
+    file: &ConfigMap,
+    requests: &[AlterPartition],
+) -> (Vec<RequestResult>, Vec<Unit>) {
+    let mut judging = Judging { image, file, members: members(image), units: Vec::new() };
+    let mut written = BTreeSet::new();
+    let mut first = 0;
+    let mut results = Vec::with_capacity(requests.len());
+    for request in requests {
+        results.push(judging.request(request, first, &mut written));
+        first += request.proposals.len();
     }
-    let mut units = Vec::new();
-    let mut seen = BTreeSet::new();
-    let results = (0..).zip(&request.proposals).map(|(index, proposal)| {
-        if !seen.insert((proposal.topic_id, proposal.partition)) {
-            return Err(ErrorCode::InvalidRequest);
+    (results, judging.units)
+}
+
+/// What the requests of one batch share.
+struct Judging<'a> {
+    image: &'a Image,
+    file: &'a ConfigMap,
+    members: Members,
+    units: Vec<Unit>,
+}
+
+impl Judging<'_> {
+    fn request(
+        &mut self,
+        request: &AlterPartition,
+        first: usize,
+        written: &mut BTreeSet<(Uuid, i32)>,
+    ) -> RequestResult {
+        let sender = self.members.member(request.broker).ok_or(ErrorCode::BrokerIdNotRegistered)?;
+        if sender.broker_epoch != request.broker_epoch {
+            return Err(ErrorCode::StaleBrokerEpoch);
         }
-        let (current, isr) = judge(image, request, proposal, &members)?;
-        let rules = image
-            .topic_by_id(proposal.topic_id)
-            .map(|topic| rules_of(image, file, topic))
-            .ok_or(ErrorCode::UnknownTopicId)?;
-        let next = election::with_isr(current, isr, proposal.recovering, rules);
+        let mut seen = BTreeSet::new();
+        let results = (first..).zip(&request.proposals).map(|(index, proposal)| {
+            let partition = (proposal.topic_id, proposal.partition);
+            if !seen.insert(partition) {
+                return Err(ErrorCode::InvalidRequest);
+            }
+            if written.contains(&partition) {
+                return Err(ErrorCode::InvalidUpdateVersion);
+            }
+            let units = self.units.len();
+            let result = self.proposal(request, proposal, index);
+            if units < self.units.len() {
+                written.insert(partition);
+            }
+            result
+        });
+        Ok(results.collect())
+    }
+
+    fn proposal(
+        &mut self,
+        request: &AlterPartition,
+        proposal: &IsrProposal,
+        index: usize,
+    ) -> IsrResult {
+        let image = self.image;
+        let (current, isr) = judge(image, request, proposal, &self.members)?;
+        let topic = image.topic_by_id(proposal.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+        let rules = rules_of(image, self.file, topic);
+        let mut next = election::with_isr(current, isr, proposal.recovering, rules);
+        if next.is_reassigning() {
+            next = reassignment::settled(current, next, &self.members, rules);
+        }
         if next != current.value {
             let key = Key::Partition(proposal.topic_id, proposal.partition);
             let change = Change::put(key, current.mod_revision, &next);
-            units.push(Unit::completing(vec![change], index));
+            self.units.push(Unit::completing(vec![change], index));
+        }
+        if next.leader_epoch != current.leader_epoch {
+            // It completed a reassignment; what the sender led in is over, even if it leads on.
+            return Err(ErrorCode::NewLeaderElected);
         }
         Ok(next)
-    });
-    let results = results.collect();
-    Ok((results, units))
+    }
 }
 
 /// The partition as it is and the ISR that it may get.
@@ -108,7 +174,7 @@ fn judge<'a>(
     let eligible = |(id, epoch): &(i32, i64)| {
         // The seat is that of a life: one that ended since it caught up has to catch up again.
         let same_life = members.member(*id).is_some_and(|member| member.broker_epoch == *epoch);
-        members.is_active(*id) && (*epoch == -1 || same_life)
+        members.can_serve(current, *id) && (*epoch == -1 || same_life)
     };
     // The leader itself may stay while it drains; everybody else must be able to stay in sync.
     if proposal.isr.iter().any(|seat| seat.0 != request.broker && !eligible(seat)) {

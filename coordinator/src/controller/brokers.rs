@@ -10,17 +10,18 @@
 //! [`sweep`] without any verdict, and before 3 the verdict itself is found again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::{Image, Versioned};
 use ottla_metadata::keys::{ConfigResource, Key};
 use ottla_metadata::model::{BrokerClaim, BrokerRecord, Partition, PreviousLife, Rest, Topic};
-use ottla_protocol::Uuid;
+use ottla_protocol::{ErrorCode, Uuid};
 
-use super::election::{self, Elected, Election, Member, Members, Rules, Standing};
+use super::decision::{Context, Decision};
+use super::election::{self, Directories, Elected, Election, Member, Members, Rules, Standing};
 use super::liveness::Verdict;
 use super::plan::{Change, Unit};
+use crate::admin::AdminError;
 
 /// What to write, and what it means for the metrics.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,26 +35,46 @@ pub struct Sweep {
 /// Every registered broker, as the records say. A record whose broker has claimed anew stands for a life
 /// that is over.
 pub fn members(image: &Image) -> Members {
-    let member = |(id, record): (i32, &Arc<Versioned<BrokerRecord>>)| {
+    let mut members = Members::default();
+    for (id, record) in image.brokers() {
         let newer = image.claim(id).filter(|claim| claim.create_revision != record.broker_epoch);
-        let standing = if record.fenced || newer.is_some() {
-            Standing::Fenced
-        } else if record.draining {
-            Standing::Draining
-        } else {
-            Standing::Active
-        };
-        (id, Member { broker_epoch: record.broker_epoch, standing })
+        let mut member = member_of(record);
+        if newer.is_some() {
+            member.standing = Standing::Fenced;
+        }
+        members.set(id, member);
+        members.set_directories(id, directories_of(record));
+    }
+    members
+}
+
+/// A broker whose directories have all failed can serve nothing, as if it were fenced.
+fn member_of(record: &BrokerRecord) -> Member {
+    let standing = if record.fenced || directories_of(record).all_failed() {
+        Standing::Fenced
+    } else if record.draining {
+        Standing::Draining
+    } else {
+        Standing::Active
     };
-    image.brokers().map(member).collect()
+    Member { broker_epoch: record.broker_epoch, standing }
+}
+
+fn directories_of(record: &BrokerRecord) -> Directories {
+    Directories { all: record.log_dirs.clone(), offline: record.offline_log_dirs.clone() }
 }
 
 /// What the topic's configs say about elections, or those of the cluster, or `file`, the coordinator's own.
 pub fn rules_of(image: &Image, file: &ConfigMap, topic: &Topic) -> Rules {
     let defaults = image.config(&ConfigResource::BrokerDefault);
+    rules(&topic.configs, defaults.map(|entry| &entry.configs), file)
+}
+
+/// The rules of a topic with these configs of its own, of the cluster, and of the coordinator's file.
+pub(super) fn rules(own: &ConfigMap, defaults: Option<&ConfigMap>, file: &ConfigMap) -> Rules {
     let config = |name: &str| {
-        let dynamic = || defaults.and_then(|entry| entry.configs.get(name));
-        topic.configs.get(name).or_else(dynamic).or_else(|| file.get(name))
+        let dynamic = || defaults.and_then(|configs| configs.get(name));
+        own.get(name).or_else(dynamic).or_else(|| file.get(name))
     };
     let min_isr = config("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1);
     let unclean = config("unclean.leader.election.enable").is_some_and(|value| value == "true");
@@ -69,7 +90,8 @@ pub fn sweep(image: &Image, file: &ConfigMap, verdicts: &[Verdict]) -> Sweep {
     let mut crashed = Vec::new();
     for verdict in verdicts {
         let Some(judged) = Judged::of(image, verdict) else { continue };
-        members.set(judged.broker, judged.member());
+        members.set(judged.broker, member_of(&judged.record));
+        members.set_directories(judged.broker, directories_of(&judged.record));
         if judged.crashed {
             crashed.push(judged.broker);
         }
@@ -77,19 +99,57 @@ pub fn sweep(image: &Image, file: &ConfigMap, verdicts: &[Verdict]) -> Sweep {
         if judged.last { after.push(unit) } else { before.push(unit) }
     }
     let mut sweep = Sweep { units: before, elections: Vec::new() };
+    sweep_partitions(image, file, (&members, &crashed), &mut sweep);
+    sweep.units.extend(after);
+    sweep
+}
+
+/// Forgets brokers: whatever they led is led by others, and their records go. They stay replicas of what they
+/// had; one that is still alive is registered anew.
+pub fn unregister(context: &mut Context<'_>, brokers: &[i32], validate_only: bool) -> Decision<()> {
+    let (image, file) = (context.image, &context.settings.file);
+    let mut members = members(image);
+    let mut decision = Decision::without_writes(Vec::with_capacity(brokers.len()));
+    let mut records = Vec::new();
+    for (index, broker) in brokers.iter().enumerate() {
+        let Some(record) = image.broker(*broker).filter(|_| members.member(*broker).is_some())
+        else {
+            let message = format!("broker {broker} is not registered");
+            let error = AdminError::new(ErrorCode::BrokerIdNotRegistered, message);
+            decision.results.push(Err(error));
+            continue;
+        };
+        members.remove(*broker);
+        let change = Change::delete(Key::Broker(*broker), record.mod_revision);
+        records.push(Unit::completing(vec![change], index));
+        decision.results.push(Ok(()));
+    }
+    if !validate_only && !records.is_empty() {
+        let mut sweep = Sweep::default();
+        sweep_partitions(image, file, (&members, &[]), &mut sweep);
+        decision.units = sweep.units;
+        decision.units.extend(records);
+    }
+    decision
+}
+
+fn sweep_partitions(
+    image: &Image,
+    file: &ConfigMap,
+    (members, crashed): (&Members, &[i32]),
+    sweep: &mut Sweep,
+) {
     let mut rules: BTreeMap<Uuid, Rules> = BTreeMap::new();
     for (topic, number, partition) in image.partitions() {
         let rules = *rules.entry(topic).or_insert_with(|| {
             let default = Rules { min_isr: 1, unclean: false };
             image.topic_by_id(topic).map_or(default, |topic| rules_of(image, file, topic))
         });
-        let Some(elected) = judge_partition(partition, &crashed, &members, rules) else { continue };
+        let Some(elected) = judge_partition(partition, crashed, members, rules) else { continue };
         let key = Key::Partition(topic, number);
         sweep.units.push(Change::put(key, partition.mod_revision, &elected.partition).into());
         sweep.elections.push(elected.election);
     }
-    sweep.units.extend(after);
-    sweep
 }
 
 /// A partition after brokers whose disks may have lost something left it, and after the elections that
@@ -159,17 +219,9 @@ impl Judged {
             mod_revision: former.map_or(0, |record| record.mod_revision),
             record: record_of(claim, former.map(|record| &record.value), !heard),
             last: true,
-            crashed: former.is_some_and(|record| !keeps_seats(claim, record)),
+            // Without a record nothing tells what became of the disks since it was forgotten.
+            crashed: former.is_none_or(|record| !keeps_seats(claim, record)),
         })
-    }
-
-    fn member(&self) -> Member {
-        let standing = match (self.record.fenced, self.record.draining) {
-            (true, _) => Standing::Fenced,
-            (false, true) => Standing::Draining,
-            (false, false) => Standing::Active,
-        };
-        Member { broker_epoch: self.record.broker_epoch, standing }
     }
 
     fn change(&self) -> Change {

@@ -1,5 +1,6 @@
 //! The cluster's own key, which the first controller writes.
 
+use ottla_metadata::features;
 use ottla_metadata::image::Image;
 use ottla_metadata::keys::Key;
 use ottla_metadata::model::{Cluster, Rest};
@@ -21,19 +22,13 @@ pub fn found(image: &Image, random: &mut dyn RngCore) -> Option<Unit> {
     let cluster = Cluster {
         cluster_id: Uuid::from_bytes(bytes).to_string(),
         format_version: Cluster::FORMAT_VERSION,
-        features: FEATURES.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect(),
+        features: features::defaults(),
         group_shards: Cluster::SHARDS,
         transaction_shards: Cluster::SHARDS,
         rest: Rest::new(),
     };
     Some(Change::put(Key::Cluster, 0, &cluster).into())
 }
-
-/// Kafka's features as far as Ottla serves what they announce; clients switch behaviour by them.
-const FEATURES: [(&str, i16); 2] = [
-    ("metadata.version", 30),                // Kafka 4.3
-    ("eligible.leader.replicas.version", 1), // the controller keeps ELRs
-];
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,18 @@
 //! Configs of topics, of one broker, and of all brokers.
 
+use std::collections::BTreeMap;
+
 use ottla_metadata::config::{
     self, AlterError, AlterOp, Alteration, BrokerScope, ConfigMap, Layers,
 };
 use ottla_metadata::image::Image;
 use ottla_metadata::keys::{ConfigResource as StoredResource, Key};
-use ottla_metadata::model::{ConfigEntry, Rest};
-use ottla_protocol::ErrorCode;
+use ottla_metadata::model::{ConfigEntry, Partition, Rest};
+use ottla_protocol::{ErrorCode, Uuid};
 
+use super::brokers::rules;
 use super::decision::{Context, Decision, duplicates};
+use super::election::{self, Rules};
 use super::plan::{Change, Unit};
 use crate::admin::{
     AdminError, ConfigAlteration, ConfigChange, ConfigOp, ConfigReplacement, ConfigResource,
@@ -74,14 +78,15 @@ fn decide(
 ) -> Decision<()> {
     let duplicate = duplicates(edits.iter().map(|(resource, _)| *resource));
     let mut decision = Decision::without_writes(Vec::with_capacity(edits.len()));
+    let mut settled = Settled::default();
     for (index, (resource, edit)) in edits.iter().enumerate() {
         let change = if duplicate[index] {
             let message = "the request names this resource more than once";
             Err(AdminError::new(ErrorCode::InvalidRequest, message))
         } else {
             match resource {
-                ConfigResource::Topic(name) => of_topic(context, name, edit),
-                ConfigResource::Broker(broker) => of_broker(context, *broker, edit),
+                ConfigResource::Topic(name) => of_topic(context, name, edit, &mut settled),
+                ConfigResource::Broker(broker) => of_broker(context, *broker, edit, &mut settled),
             }
         };
         decision.results.push(change.map(|change| {
@@ -90,7 +95,33 @@ fn decide(
             }
         }));
     }
+    if !validate_only {
+        let configs = std::mem::take(&mut decision.units);
+        decision.units = settled.into_units().chain(configs).collect();
+    }
     decision
+}
+
+/// Partitions that must be written before the configs are: whoever stops being eligible by a lower
+/// `min.insync.replicas` stops before records are acknowledged that it does not have.
+#[derive(Default)]
+struct Settled(BTreeMap<(Uuid, i32), (i64, Partition)>);
+
+impl Settled {
+    fn settle(&mut self, image: &Image, topic: Uuid, rules: Rules) {
+        for (number, partition) in image.partitions_of(topic) {
+            let current = self.0.get(&(topic, number)).map_or(&partition.value, |(_, next)| next);
+            if let Some(next) = election::without_stale_eligible(current, rules) {
+                self.0.insert((topic, number), (partition.mod_revision, next));
+            }
+        }
+    }
+
+    fn into_units(self) -> impl Iterator<Item = Unit> {
+        self.0.into_iter().map(|((topic, number), (mod_revision, partition))| {
+            Change::put(Key::Partition(topic, number), mod_revision, &partition).into()
+        })
+    }
 }
 
 /// `None` if nothing changes.
@@ -98,6 +129,7 @@ fn of_topic(
     context: &Context<'_>,
     name: &str,
     edit: &Edit<'_>,
+    settled: &mut Settled,
 ) -> Result<Option<Change>, AdminError> {
     let (image, file) = (context.image, &context.settings.file);
     let topic = image.topic(name).ok_or_else(|| {
@@ -112,6 +144,8 @@ fn of_topic(
     if configs == topic.configs {
         return Ok(None);
     }
+    let defaults = image.config(&StoredResource::BrokerDefault).map(|entry| &entry.configs);
+    settled.settle(image, topic.id, rules(&configs, defaults, file));
     let mut changed = topic.value.clone();
     changed.configs = configs;
     Ok(Some(Change::put(Key::Topic(name.to_owned()), topic.mod_revision, &changed)))
@@ -122,6 +156,7 @@ fn of_broker(
     context: &Context<'_>,
     broker: Option<i32>,
     edit: &Edit<'_>,
+    settled: &mut Settled,
 ) -> Result<Option<Change>, AdminError> {
     let (image, file) = (context.image, &context.settings.file);
     let (stored, scope) = match broker {
@@ -145,6 +180,11 @@ fn of_broker(
     };
     if configs == *own {
         return Ok(None);
+    }
+    if broker.is_none() {
+        for topic in image.topics() {
+            settled.settle(image, topic.id, rules(&topic.configs, Some(&configs), file));
+        }
     }
     let mod_revision = current.map_or(0, |entry| entry.mod_revision);
     let rest = current.map_or_else(Rest::new, |entry| entry.rest.clone());

@@ -6,6 +6,7 @@ use ottla_protocol::time::Now;
 use rand::RngCore;
 
 use super::plan::Unit;
+use super::preferred::Balance;
 use crate::admin::AdminError;
 
 /// Defaults and limits of admin requests, from `coordinator.properties`.
@@ -21,6 +22,8 @@ pub struct AdminSettings {
     pub partitions_per_request_max: usize,
     /// `max.partitions.per.cluster`: partitions of all topics together.
     pub partitions_max: usize,
+    /// When leadership goes back to preferred replicas by itself.
+    pub balance: Balance,
     /// What the coordinator's file says about configs that are defaults for topics.
     pub file: ConfigMap,
 }
@@ -33,6 +36,7 @@ impl Default for AdminSettings {
             delete_topic_enable: true,
             partitions_per_request_max: 10_000,
             partitions_max: 200_000,
+            balance: Balance::default(),
             file: ConfigMap::new(),
         }
     }

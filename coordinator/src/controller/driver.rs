@@ -3,9 +3,10 @@
 //! It never decides on an image that lacks its own writes: after each of them it waits for the image to
 //! reach their revision. While it waits, heartbeats are answered elsewhere and kept for it.
 
+mod isr;
 mod requests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::decision::{AdminSettings, Context};
 use super::liveness::{self, Liveness, Probe, Verdict};
 use super::plan::{self, Unit};
 use super::writer::{Writer, Written};
-use super::{brokers, cluster, topics};
+use super::{brokers, cluster, preferred, topics};
 use crate::admin::Command;
 use crate::clock::Clock;
 use crate::heartbeats::Heartbeats;
@@ -53,6 +54,10 @@ pub(crate) struct Driver {
     unsettled: bool,
     /// Something may have been left half done.
     rubbish: bool,
+    /// When it is next looked whether preferred replicas lead; monotonic.
+    balance_at: Duration,
+    /// Requests that were taken from the queue and have yet to be done.
+    waiting: VecDeque<Command>,
     probes: mpsc::Receiver<Probed>,
     probed: mpsc::Sender<Probed>,
 }
@@ -88,6 +93,8 @@ impl Driver {
         let (probed, probes) = mpsc::channel(PROBES_MAX);
         Self {
             liveness: Liveness::new(parts.liveness),
+            balance_at: balance_after(&parts),
+            waiting: VecDeque::new(),
             parts,
             writer,
             over,
@@ -118,13 +125,17 @@ impl Driver {
         self.found_cluster().await;
         loop {
             self.look().await;
+            if let Some(command) = self.waiting.pop_front() {
+                self.execute(command, queue).await;
+                continue;
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = images.changed() => if changed.is_err() { return },
                 () = heartbeats.arrived() => {}
                 Some(probed) = self.probes.recv() => self.handle_probed(probed),
                 command = queue.recv() => match command {
-                    Some(command) => self.execute(command).await,
+                    Some(command) => self.execute(command, queue).await,
                     None => return,
                 },
                 _ = ticks.tick() => {
@@ -157,12 +168,33 @@ impl Driver {
         let judgement = self.liveness.judge(&image, self.parts.clock.now());
         for broker in &judgement.probe {
             tracing::warn!(broker, "many brokers lapsed together, probing before fencing");
-            self.spawn_probe(&image, *broker);
+            self.spawn_probe(&image, *broker, &[Duration::ZERO]);
         }
         if self.unsettled || !judgement.verdicts.is_empty() {
             self.settle(&image, &judgement.verdicts).await;
         } else if self.rubbish || image.deleted().next().is_some() {
             self.collect(&image).await;
+        } else if self.parts.admin.balance.enabled
+            && self.balance_at <= self.parts.clock.now().monotonic
+        {
+            self.balance(&image).await;
+        }
+    }
+
+    /// Gives leadership back to preferred replicas. Not all at once: requests have their turn in between.
+    async fn balance(&mut self, image: &Image) {
+        let (units, has_more) = preferred::balance(image, &self.parts.admin.file, BALANCE_MAX);
+        if !units.is_empty() {
+            let leaders = units.len();
+            let committed = self.commit(units).await;
+            self.catch_up().await;
+            if committed.interrupted.is_none() {
+                tracing::info!(leaders, "gave leadership back to preferred replicas");
+                self.parts.metrics.rebalanced.inc_by(leaders as u64);
+            }
+        }
+        if !has_more {
+            self.balance_at = balance_after(&self.parts);
         }
     }
 
@@ -176,13 +208,19 @@ impl Driver {
         }
         let image = self.image();
         for broker in self.parts.heartbeats.take_broken() {
-            self.spawn_probe(&image, broker);
+            tracing::debug!(broker, "a connection of a broker ended, probing it");
+            self.spawn_probe(&image, broker, &BROKEN_PAUSES);
         }
     }
 
     async fn settle(&mut self, image: &Image, verdicts: &[Verdict]) {
+        let began = self.parts.clock.now().monotonic;
         let sweep = brokers::sweep(image, &self.parts.admin.file, verdicts);
+        let partitions = sweep.elections.len();
+        let decided = self.parts.clock.now().monotonic.saturating_sub(began);
         let committed = self.commit(sweep.units).await;
+        let written = self.parts.clock.now().monotonic.saturating_sub(began);
+        tracing::debug!(?verdicts, partitions, ?decided, ?written, "swept the partitions");
         self.unsettled = committed.interrupted.is_some();
         if let Some(interrupted) = committed.interrupted {
             tracing::warn!(?interrupted, "verdicts about brokers are not written, judging again");
@@ -233,15 +271,22 @@ impl Driver {
         self.liveness.handle_probe(broker, broker_epoch, probe, self.parts.clock.now());
     }
 
-    fn spawn_probe(&self, image: &Image, broker: i32) {
+    /// Probes a broker after each of these pauses, until it refuses.
+    fn spawn_probe(&self, image: &Image, broker: i32, pauses: &'static [Duration]) {
         let Some((host, port, broker_epoch)) = prober::target(image, broker) else { return };
         let probed = self.probed.clone();
         let over = self.over.clone();
         tokio::spawn(async move {
             let result = async {
-                let probe = prober::probe(&host, port).await;
-                // The driver may be gone; then nobody wants to know.
-                let _ = probed.send(Probed { broker, broker_epoch, probe }).await;
+                for pause in pauses {
+                    tokio::time::sleep(*pause).await;
+                    let probe = prober::probe(&host, port).await;
+                    // The driver may be gone; then nobody wants to know.
+                    let _ = probed.send(Probed { broker, broker_epoch, probe }).await;
+                    if probe == Probe::Refused {
+                        return;
+                    }
+                }
             };
             tokio::select! {
                 () = over.cancelled() => {}
@@ -311,6 +356,21 @@ impl Driver {
     }
 }
 
+/// When it is next to be looked whether preferred replicas lead.
+fn balance_after(parts: &Parts) -> Duration {
+    parts.clock.now().monotonic.saturating_add(parts.admin.balance.interval)
+}
+
+/// Pauses before the probes of a broker whose connection ended. A process that is being killed closes its
+/// connections and its listener one after another, so the first probe may still be accepted.
+const BROKEN_PAUSES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+];
+/// Leaders that are given back before requests have their turn again.
+const BALANCE_MAX: usize = 1000;
 /// How often the driver looks although nothing happens.
 const TICK: Duration = Duration::from_millis(250);
 /// Keys that are collected before requests have their turn again.

@@ -7,6 +7,9 @@
 use std::collections::BTreeMap;
 
 use ottla_metadata::model::{NO_LEADER, Partition};
+use ottla_protocol::Uuid;
+
+use super::reassignment;
 
 /// Whether a broker may lead and be in an ISR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,35 +31,94 @@ pub struct Member {
     pub standing: Standing,
 }
 
+/// The log directories of a broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directories {
+    /// Those that it had when its life began; empty = not told.
+    pub all: Vec<Uuid>,
+    /// Those of them that failed since.
+    pub offline: Vec<Uuid>,
+}
+
+impl Directories {
+    /// True if none is left: such a broker can serve nothing.
+    pub fn all_failed(&self) -> bool {
+        !self.all.is_empty() && self.all.iter().all(|dir| self.offline.contains(dir))
+    }
+
+    /// The one directory of a broker that has no other.
+    fn only(&self) -> Option<Uuid> {
+        if let [only] = self.all[..] { Some(only) } else { None }
+    }
+
+    fn lacks(&self, dir: Uuid) -> bool {
+        !dir.is_zero() && !self.all.is_empty() && !self.all.contains(&dir)
+    }
+}
+
 /// Every registered broker by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Members(BTreeMap<i32, Member>);
+pub struct Members {
+    members: BTreeMap<i32, Member>,
+    directories: BTreeMap<i32, Directories>,
+}
 
 impl Members {
-    /// True if `id` may lead and be in an ISR.
+    /// True if `id` may lead and be in an ISR, as far as the whole broker goes.
     pub fn is_active(&self, id: i32) -> bool {
-        self.0.get(&id).is_some_and(|member| member.standing == Standing::Active)
+        self.members.get(&id).is_some_and(|member| member.standing == Standing::Active)
+    }
+
+    /// True if `id` may lead this partition and be in its ISR: it is active, and the directory that its
+    /// replica is in, as far as that is known, is there and did not fail.
+    pub fn can_serve(&self, partition: &Partition, id: i32) -> bool {
+        let dir = partition.log_dir_of(id);
+        let has_failed = self
+            .directories
+            .get(&id)
+            .is_some_and(|dirs| dirs.offline.contains(&dir) || dirs.lacks(dir));
+        self.is_active(id) && !has_failed
     }
 
     /// The broker called `id`.
     pub fn member(&self, id: i32) -> Option<Member> {
-        self.0.get(&id).copied()
+        self.members.get(&id).copied()
     }
 
     /// Adds or replaces a broker.
     pub fn set(&mut self, id: i32, member: Member) {
-        self.0.insert(id, member);
+        self.members.insert(id, member);
+    }
+
+    /// What directories a broker has.
+    pub fn set_directories(&mut self, id: i32, directories: Directories) {
+        self.directories.insert(id, directories);
+    }
+
+    /// Forgets a broker.
+    pub fn remove(&mut self, id: i32) {
+        self.members.remove(&id);
+        self.directories.remove(&id);
+    }
+
+    /// Where a new replica on `id` goes, if the broker has no choice; zero = the broker will tell.
+    pub fn directory_for(&self, id: i32) -> Uuid {
+        self.directories.get(&id).and_then(Directories::only).unwrap_or(Uuid::ZERO)
     }
 
     /// Ids and standings in the order of ids.
     pub fn iter(&self) -> impl Iterator<Item = (i32, Member)> {
-        self.0.iter().map(|(id, member)| (*id, *member))
+        self.members.iter().map(|(id, member)| (*id, *member))
+    }
+
+    fn lacks_directory(&self, partition: &Partition, id: i32) -> bool {
+        self.directories.get(&id).is_some_and(|dirs| dirs.lacks(partition.log_dir_of(id)))
     }
 }
 
 impl FromIterator<(i32, Member)> for Members {
     fn from_iter<T: IntoIterator<Item = (i32, Member)>>(members: T) -> Self {
-        Self(members.into_iter().collect())
+        Self { members: members.into_iter().collect(), directories: BTreeMap::new() }
     }
 }
 
@@ -104,32 +166,86 @@ pub struct Elected {
 
 /// What a partition must become given the standing of its brokers; `None` if it is that already.
 ///
-/// 1. Whoever is not active leaves the ISR. While the ISR is smaller than `min.insync.replicas` those who
+/// 1. Whoever is not active, or whose directory failed, leaves the ISR. While the ISR is smaller than `min.insync.replicas` those who
 ///    leave it are eligible (ELR), since acks=all stood still without them.
-/// 2. A leader in the ISR, in the life that it was elected in, stays. Otherwise one is found, in the order
+/// 2. A reassignment whose target is in sync is completed.
+/// 3. A leader in the ISR, in the life that it was elected in, stays. Otherwise one is found, in the order
 ///    ISR, ELR, last known leader, unclean (where allowed), within each in the order of the replicas.
-/// 3. Any change of the leader or of its life raises the leader epoch.
+/// 4. Any change of the leader or of its life raises the leader epoch, and so does a replica less: what it
+///    still asks of the leader is then of an epoch that is over.
 pub fn reconcile(partition: &Partition, members: &Members, rules: Rules) -> Option<Elected> {
     let mut next = partition.clone();
-    next.isr.retain(|id| members.is_active(*id));
+    settle_directories(&mut next, members, rules);
+    let able = |id: &i32| members.can_serve(&next, *id);
+    let isr = next.isr.iter().copied().filter(able).collect();
+    next.isr = isr;
+    reassignment::complete(&mut next);
     settle_eligible(&mut next, partition, rules);
-    let election = if keeps_leader(&next, members) {
+    let election = settle_leader(&mut next, partition, members, rules);
+    (next != *partition).then_some(Elected { partition: next, election })
+}
+
+/// Finds a leader if `next`, which `before` became, has none that may stay, and raises the leader epoch
+/// where that has to be.
+pub(super) fn settle_leader(
+    next: &mut Partition,
+    before: &Partition,
+    members: &Members,
+    rules: Rules,
+) -> Election {
+    let election = if keeps_leader(next, members) {
         Election::Kept
     } else {
-        let election = choose_leader(&mut next, members, rules);
+        let election = choose_leader(next, members, rules);
         next.leader_broker_epoch =
             members.member(next.leader).map_or(-1, |member| member.broker_epoch);
-        if next.leader != partition.leader
-            || next.leader_broker_epoch != partition.leader_broker_epoch
-        {
-            next.leader_epoch += 1;
-        }
         if election == Election::Eligible {
-            settle_eligible(&mut next, partition, rules);
+            settle_eligible(next, before, rules);
         }
         election
     };
-    (next != *partition).then_some(Elected { partition: next, election })
+    let has_lost_a_replica = before.replicas.iter().any(|id| !next.replicas.contains(id));
+    if next.leader != before.leader
+        || next.leader_broker_epoch != before.leader_broker_epoch
+        || has_lost_a_replica
+    {
+        next.leader_epoch += 1;
+    }
+    election
+}
+
+/// Makes `leader`, which is in the ISR or eligible, the leader in a new epoch.
+pub(super) fn hand_over(
+    partition: &Partition,
+    leader: i32,
+    members: &Members,
+    rules: Rules,
+) -> Option<Partition> {
+    let mut next = partition.clone();
+    next.leader = leader;
+    next.leader_broker_epoch = members.member(leader)?.broker_epoch;
+    next.leader_epoch += 1;
+    if !next.isr.contains(&leader) {
+        crown(&mut next, leader, Election::Eligible);
+        settle_eligible(&mut next, partition, rules);
+    }
+    Some(next)
+}
+
+/// Forgets directories that the brokers no longer have: what such a replica held is gone, and it starts
+/// anew elsewhere. The only replica of a partition waits for its directory instead, unless the topic allows
+/// that records are lost.
+fn settle_directories(next: &mut Partition, members: &Members, rules: Rules) {
+    let is_lost = |id: &i32| members.lacks_directory(next, *id);
+    let waits = next.replicas.len() == 1 && !rules.unclean;
+    if next.log_dirs.is_empty() || waits || !next.replicas.iter().any(is_lost) {
+        return;
+    }
+    let dir = |id: &i32| {
+        if is_lost(id) { members.directory_for(*id) } else { next.log_dir_of(*id) }
+    };
+    let dirs = next.replicas.iter().map(dir).collect();
+    next.set_log_dirs(dirs);
 }
 
 /// Takes `broker` out of ISR and ELR because its disk may have lost what it had: its machine went down, or
@@ -159,7 +275,7 @@ pub fn demote(partition: &Partition, broker: i32) -> Option<Partition> {
 pub fn first_state(replicas: &[i32], members: &Members) -> Option<Partition> {
     let isr: Vec<i32> = replicas.iter().copied().filter(|id| members.is_active(*id)).collect();
     let leader = *isr.first()?;
-    Some(Partition {
+    let mut partition = Partition {
         replicas: replicas.to_vec(),
         log_dirs: Vec::new(),
         adding: Vec::new(),
@@ -172,7 +288,9 @@ pub fn first_state(replicas: &[i32], members: &Members) -> Option<Partition> {
         leader_broker_epoch: members.member(leader)?.broker_epoch,
         recovering: false,
         rest: Default::default(),
-    })
+    };
+    partition.set_log_dirs(replicas.iter().map(|id| members.directory_for(*id)).collect());
+    Some(partition)
 }
 
 /// The partition with the ISR that its leader proposed, which the caller has checked.
@@ -184,8 +302,18 @@ pub fn with_isr(partition: &Partition, isr: Vec<i32>, recovering: bool, rules: R
     next
 }
 
+/// The partition without those who are no longer eligible once `rules` hold; `None` if nobody loses that.
+///
+/// It has to be written before the rules are: below the old minimum nothing was acknowledged, and above the
+/// new one records will be that those outside the ISR do not have.
+pub(super) fn without_stale_eligible(partition: &Partition, rules: Rules) -> Option<Partition> {
+    let mut next = partition.clone();
+    settle_eligible(&mut next, partition, rules);
+    (next != *partition).then_some(next)
+}
+
 /// Invariant afterwards: ISR and ELR are disjoint, and the ELR is empty when the ISR is large enough.
-fn settle_eligible(next: &mut Partition, before: &Partition, rules: Rules) {
+pub(super) fn settle_eligible(next: &mut Partition, before: &Partition, rules: Rules) {
     if rules.min_isr_of(next) <= next.isr.len() {
         next.elr.clear();
         next.last_known_elr.clear();
@@ -194,7 +322,9 @@ fn settle_eligible(next: &mut Partition, before: &Partition, rules: Rules) {
     let held = |id: &i32| before.isr.contains(id) || before.elr.contains(id);
     next.elr =
         next.replicas.iter().filter(|id| held(id) && !next.isr.contains(id)).copied().collect();
-    next.last_known_elr.retain(|id| !next.isr.contains(id) && !next.elr.contains(id));
+    next.last_known_elr.retain(|id| {
+        next.replicas.contains(id) && !next.isr.contains(id) && !next.elr.contains(id)
+    });
 }
 
 fn keeps_leader(next: &Partition, members: &Members) -> bool {
@@ -208,7 +338,7 @@ fn keeps_leader(next: &Partition, members: &Members) -> bool {
 }
 
 fn choose_leader(next: &mut Partition, members: &Members, rules: Rules) -> Election {
-    let electable = |id: &&i32| members.is_active(**id);
+    let electable = |id: &&i32| members.can_serve(next, **id);
     let in_order = |seats: &[i32]| {
         next.replicas.iter().filter(|id| seats.contains(id)).find(electable).copied()
     };

@@ -129,6 +129,22 @@ pub fn check_manual(
     known: &BTreeSet<i32>,
     active: &BTreeSet<i32>,
 ) -> Result<(), AdminError> {
+    check_replicas(partition, replicas, known)?;
+    if replicas.iter().all(|id| !active.contains(id)) {
+        let message = format!(
+            "all brokers in the assignment of partition {partition} are fenced or shutting down"
+        );
+        return Err(AdminError::new(ErrorCode::InvalidReplicaAssignment, message));
+    }
+    Ok(())
+}
+
+/// Checks that replicas chosen by hand are distinct, registered brokers, at least one.
+pub fn check_replicas(
+    partition: i32,
+    replicas: &[i32],
+    known: &BTreeSet<i32>,
+) -> Result<(), AdminError> {
     let invalid = |message| Err(AdminError::new(ErrorCode::InvalidReplicaAssignment, message));
     if replicas.is_empty() {
         return invalid(format!("the assignment of partition {partition} names no broker"));
@@ -145,11 +161,6 @@ pub fn check_manual(
                 "the assignment of partition {partition} names broker {id}, which is not registered"
             ));
         }
-    }
-    if replicas.iter().all(|id| !active.contains(id)) {
-        return invalid(format!(
-            "all brokers in the assignment of partition {partition} are fenced or shutting down"
-        ));
     }
     Ok(())
 }

@@ -3,15 +3,20 @@
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::alter_partition_request::TopicData as ProposedTopic;
 use ottla_protocol::messages::alter_partition_response::{PartitionData, TopicData};
+use ottla_protocol::messages::assign_replicas_to_dirs_request::{
+    DirectoryData, PartitionData as PlacedPartition,
+};
 use ottla_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest,
-    AlterPartitionResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    AlterPartitionResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, assign_replicas_to_dirs_response as assigned,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::hello::Peer;
-use crate::admin::{Command, IsrAnswer};
+use crate::admin::{Command, IsrAnswer, IsrWork};
 use crate::controller::alter_partition::{AlterPartition, IsrProposal, wire_partition_epoch};
+use crate::controller::directories::{DirectoryReport, Placed};
 use crate::controller::liveness::Heartbeat;
 use crate::coordinator::Services;
 use crate::heartbeats;
@@ -39,10 +44,11 @@ pub(super) fn heartbeat(
         wants_shutdown: request.want_shut_down,
         offline_log_dirs: request.offline_log_dirs.clone(),
     };
-    match heartbeats::answer(&services.images.load(), &heartbeat) {
+    let image = services.images.load();
+    match heartbeats::answer(&image, &heartbeat) {
         Err(code) => refused(code),
         Ok(answer) => {
-            services.heartbeats.put(heartbeat, services.clock.now());
+            services.heartbeats.put(heartbeat, &image, services.clock.now());
             BrokerHeartbeatResponse {
                 is_caught_up: answer.is_caught_up,
                 is_fenced: answer.is_fenced,
@@ -81,7 +87,7 @@ pub(super) async fn alter_partition(
     let proposals = request.topics.iter().flat_map(proposals_of).collect();
     let change =
         AlterPartition { broker: request.broker_id, broker_epoch: request.broker_epoch, proposals };
-    let command = |reply| Command::AlterPartition { request: change, reply };
+    let command = |reply| Command::AlterPartition(IsrWork { request: change, reply });
     let answers = match ask(services, command).await {
         Ok(answers) => answers,
         Err(code) => {
@@ -138,6 +144,65 @@ fn partition_data(partition_index: i32, answer: IsrAnswer) -> PartitionData {
             PartitionData { partition_index, error_code: code.code(), ..PartitionData::default() }
         }
     }
+}
+
+/// Writes down which log directories the replicas of a broker are in.
+pub(super) async fn assign_replicas_to_dirs(
+    services: &Services,
+    request: AssignReplicasToDirsRequest,
+) -> AssignReplicasToDirsResponse {
+    let placed = request.directories.iter().flat_map(placed_in).collect();
+    let (broker, broker_epoch) = (request.broker_id, request.broker_epoch);
+    let report = DirectoryReport { broker, broker_epoch, placed };
+    let answers = match ask(services, |reply| Command::AssignDirectories { report, reply }).await {
+        Ok(answers) => answers,
+        Err(code) => {
+            return AssignReplicasToDirsResponse {
+                error_code: code.code(),
+                ..AssignReplicasToDirsResponse::default()
+            };
+        }
+    };
+    let mut codes = answers.into_iter().map(|answer| match answer {
+        Ok(()) => ErrorCode::None.code(),
+        Err(code) => code.code(),
+    });
+    let directories = request.directories.into_iter().map(|directory| {
+        let topics = directory.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().zip(&mut codes);
+            let partitions = partitions.map(|(partition, error_code)| assigned::PartitionData {
+                partition_index: partition.partition_index,
+                error_code,
+                ..assigned::PartitionData::default()
+            });
+            assigned::TopicData {
+                topic_id: topic.topic_id,
+                partitions: partitions.collect(),
+                ..assigned::TopicData::default()
+            }
+        });
+        assigned::DirectoryData {
+            id: directory.id,
+            topics: topics.collect(),
+            ..assigned::DirectoryData::default()
+        }
+    });
+    AssignReplicasToDirsResponse {
+        directories: directories.collect(),
+        ..AssignReplicasToDirsResponse::default()
+    }
+}
+
+fn placed_in(directory: &DirectoryData) -> impl Iterator<Item = Placed> {
+    let id = directory.id;
+    directory.topics.iter().flat_map(move |topic| {
+        let placed = move |partition: &PlacedPartition| Placed {
+            topic_id: topic.topic_id,
+            partition: partition.partition_index,
+            directory: id,
+        };
+        topic.partitions.iter().map(placed)
+    })
 }
 
 /// Asks the writer; a node that is not active says so.

@@ -181,6 +181,16 @@ impl Connection {
                 )
                 .await
             }
+            ApiKey::AssignReplicasToDirs => {
+                let request = body(&header, decoder)?;
+                let services = self.services.clone();
+                let answer =
+                    async move { calls::assign_replicas_to_dirs(&services, request).await };
+                self.start_prompt::<ottla_protocol::messages::AssignReplicasToDirsRequest>(
+                    header, len, answer, calls,
+                )
+                .await
+            }
             ApiKey::AllocateProducerIds => {
                 let request = body(&header, decoder)?;
                 let services = self.services.clone();

@@ -7,4 +7,5 @@ mod gated_store;
 mod link;
 mod liveness;
 mod relay;
+mod replicas;
 mod support;

@@ -62,6 +62,29 @@ impl Partition {
         let position = self.replicas.iter().position(|replica| *replica == broker);
         position.and_then(|at| self.log_dirs.get(at)).copied().unwrap_or(Uuid::ZERO)
     }
+
+    /// True while a reassignment is under way.
+    pub fn is_reassigning(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    /// The replicas once the reassignment under way is done; all of them if none is.
+    pub fn target_replicas(&self) -> Vec<i32> {
+        self.replicas.iter().copied().filter(|id| !self.removing.contains(id)).collect()
+    }
+
+    /// Replaces the replicas; each keeps its log directory, and a new one has none yet. ISR, ELR and leader
+    /// are left as they are.
+    pub fn set_replicas(&mut self, replicas: Vec<i32>) {
+        let dirs = replicas.iter().map(|id| self.log_dir_of(*id)).collect();
+        self.replicas = replicas;
+        self.set_log_dirs(dirs);
+    }
+
+    /// Sets the log directory of every replica, in the order of the replicas.
+    pub fn set_log_dirs(&mut self, dirs: Vec<Uuid>) {
+        self.log_dirs = if dirs.iter().all(Uuid::is_zero) { Vec::new() } else { dirs };
+    }
 }
 
 impl Value for Partition {}

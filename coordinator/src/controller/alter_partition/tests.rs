@@ -112,3 +112,21 @@ fn unknown_topics_and_partitions_are_told_apart() {
     assert_eq!(refusal(|proposal| proposal.topic_id = Uuid::ZERO), ErrorCode::UnknownTopicId);
     assert_eq!(refusal(|proposal| proposal.partition = 1), ErrorCode::UnknownTopicOrPartition);
 }
+
+#[test]
+fn requests_share_transactions_and_the_second_for_a_partition_is_overtaken() {
+    let mut setup = setup();
+    let mut smaller = setup.request.clone();
+    smaller.proposals[0].isr.truncate(2);
+    setup.request.proposals[0].isr.truncate(1);
+    let stale = AlterPartition { broker_epoch: 0, ..smaller.clone() };
+    let requests = [stale, smaller, setup.request];
+    let (results, units) = alter_partitions(setup.world.image(), &ConfigMap::new(), &requests);
+    assert_eq!(results[0], Err(ErrorCode::StaleBrokerEpoch));
+    assert!(matches!(&results[1], Ok(results) if results[0].is_ok()));
+    assert_eq!(results[2], Ok(vec![Err(ErrorCode::InvalidUpdateVersion)]));
+    assert_eq!(units.len(), 1);
+    assert_eq!(units[0].completes, Some(1), "counted over all requests");
+    setup.world.commit(units);
+    assert_eq!(setup.world.partition(setup.topic, 0).isr, [1, 2]);
+}

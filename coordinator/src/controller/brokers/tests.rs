@@ -155,3 +155,94 @@ fn min_insync_replicas_come_from_the_topic_then_the_cluster_then_the_file() {
     world.configure("t", "min.insync.replicas", "4");
     assert_eq!(min_isr(&world), 4);
 }
+
+#[test]
+fn unregistered_broker_loses_its_record_and_stays_a_replica() {
+    use crate::controller::decision::AdminSettings;
+    use crate::controller::testing::random;
+    let mut world = World::new();
+    let epoch = world.start_broker(1);
+    world.start_broker(2);
+    let topic = world.topic("t", &[partition(&[1, 2], epoch), partition(&[1], epoch)]);
+    world.unclaim(1);
+    let settings = AdminSettings::default();
+    let (image, mut random) = (world.image().clone(), random(1));
+    let now = ottla_protocol::time::Now::default();
+    let mut context = Context { image: &image, settings: &settings, now, random: &mut random };
+    let decision = unregister(&mut context, &[1, 9, 1], false);
+    let codes: Vec<Option<ErrorCode>> =
+        decision.results.iter().map(|result| result.as_ref().err().map(|e| e.code)).collect();
+    let unknown = Some(ErrorCode::BrokerIdNotRegistered);
+    assert_eq!(codes, [None, unknown, unknown]);
+    world.commit(decision.units);
+    assert!(world.image().broker(1).is_none());
+    let led_by_other = world.partition(topic, 0);
+    assert_eq!((led_by_other.leader, &led_by_other.replicas[..]), (2, &[1, 2][..]));
+    assert_eq!(world.partition(topic, 1).leader, NO_LEADER);
+}
+
+#[test]
+fn who_was_forgotten_comes_back_without_its_seats() {
+    let mut world = World::new();
+    world.start_broker(2);
+    let epoch = world.start_broker(1);
+    let mut offline = partition(&[1, 2], epoch);
+    (offline.leader, offline.leader_broker_epoch) = (NO_LEADER, -1);
+    (offline.isr, offline.elr) = (vec![], vec![1]);
+    let topic = world.topic("t", &[offline]);
+    world.delete(Key::Broker(1));
+    world.claim(1, PreviousLife::None);
+    run(&mut world, &[Verdict::Register { broker: 1, heard: true }]);
+    let partition = world.partition(topic, 0);
+    assert!(partition.elr.is_empty() && partition.last_known_elr == [1] || partition.recovering);
+}
+
+#[test]
+fn drained_broker_hands_over_in_one_sweep_and_its_last_seat_stays_eligible() {
+    let mut world = World::new();
+    let epoch = world.start_broker(1);
+    world.start_broker(2);
+    world.start_broker(3);
+    let mut alone = partition(&[1, 2, 3], epoch);
+    alone.isr = vec![1];
+    let topic = world.topic("t", &[partition(&[1, 2, 3], epoch), alone]);
+    run(&mut world, &[Verdict::Drain { broker: 1 }]);
+    let handed = world.partition(topic, 0);
+    assert_eq!((handed.leader, handed.leader_epoch, &handed.isr[..]), (2, 6, &[2, 3][..]));
+    let alone = world.partition(topic, 1);
+    assert_eq!((alone.leader, &alone.isr[..], &alone.elr[..]), (NO_LEADER, &[][..], &[1][..]));
+    assert!(sweep(world.image(), &ConfigMap::new(), &[]).units.is_empty(), "it was one sweep");
+}
+
+#[test]
+fn wiped_disk_costs_the_seats_and_the_replica_starts_in_the_new_directory() {
+    let mut world = World::new();
+    let former = world.start_broker(1);
+    let other = world.start_broker(2);
+    let old = Uuid::from_bytes([1; 16]);
+    let with_dir = |replicas: &[i32], leader: i32, epoch: i64| {
+        let mut partition = partition(replicas, epoch);
+        partition.leader = leader;
+        partition.set_log_dirs(
+            replicas.iter().map(|id| if *id == 1 { old } else { Uuid::ZERO }).collect(),
+        );
+        partition
+    };
+    let partitions = [with_dir(&[1, 2], 2, other), with_dir(&[1], 1, former)];
+    let topic = world.topic("t", &partitions);
+    let new = Uuid::from_bytes([0xee; 16]);
+    let mut claim = crate::controller::testing::claim(1, PreviousLife::None);
+    claim.log_dirs = vec![new];
+    world.unclaim(1);
+    world.put(Key::BrokerClaim(1), &claim);
+    run(&mut world, &[Verdict::Register { broker: 1, heard: true }]);
+    let shared = world.partition(topic, 0);
+    assert_eq!((&shared.isr[..], shared.log_dir_of(1)), (&[2][..], new));
+    // Nobody else has it, so nobody makes an empty log of it by himself.
+    let only = world.partition(topic, 1);
+    assert_eq!((only.leader, only.log_dir_of(1)), (NO_LEADER, old));
+    world.configure("t", "unclean.leader.election.enable", "true");
+    run(&mut world, &[]);
+    let only = world.partition(topic, 1);
+    assert_eq!((only.leader, only.log_dir_of(1)), (1, new));
+}

@@ -113,3 +113,28 @@ fn replacement_forgets_what_it_does_not_name() {
     let names: Vec<_> = world.image().topic("t").unwrap().configs.keys().cloned().collect();
     assert_eq!(names, ["retention.ms"]);
 }
+
+#[test]
+fn lower_minimum_ends_eligibility_before_it_is_in_force() {
+    use crate::controller::testing::partition;
+    for resource in [ConfigResource::Topic("t".to_owned()), ConfigResource::Broker(None)] {
+        let mut world = World::new();
+        let epoch = world.start_broker(1);
+        let mut small = partition(&[1, 2, 3], epoch);
+        (small.isr, small.elr) = (vec![1, 2], vec![3]);
+        let mut offline = partition(&[1, 2, 3], epoch);
+        (offline.isr, offline.elr, offline.leader) = (vec![], vec![1, 2, 3], -1);
+        let topic = world.topic("t", &[small, offline]);
+        let decision = decide(&world, set(resource.clone(), "min.insync.replicas", "3"));
+        assert_eq!(decision.units.len(), 1, "a higher one ends nothing: {resource:?}");
+        world.commit(decision.units);
+        let decision = decide(&world, set(resource.clone(), "min.insync.replicas", "2"));
+        let keys: Vec<&Key> = decision.units.iter().map(|unit| &unit.changes[0].key).collect();
+        assert_eq!(keys.len(), 2, "{keys:?}");
+        assert_eq!(keys[0], &Key::Partition(topic, 0), "it comes before the config");
+        assert_eq!(decision.units[1].completes, Some(0));
+        world.commit(decision.units);
+        assert!(world.partition(topic, 0).elr.is_empty());
+        assert_eq!(world.partition(topic, 1).elr, [1, 2, 3], "nothing was acknowledged meanwhile");
+    }
+}

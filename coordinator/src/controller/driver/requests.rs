@@ -4,22 +4,23 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use ottla_protocol::ErrorCode;
+use tokio::sync::mpsc;
 
 use super::{Committed, Driver, Interrupted};
 use crate::admin::stages::{self, Operation};
-use crate::admin::{AdminError, Answer, Command, IsrAnswer, Work};
-use crate::controller::alter_partition::{AlterPartition, IsrProposal, IsrResult, alter_partition};
+use crate::admin::{AdminError, Answer, Command, Work};
 use crate::controller::decision::{Context, Decision};
+use crate::controller::directories::{self, DirectoryReport};
 use crate::controller::plan::Unit;
 use crate::controller::producer_ids::{self, Block};
-use crate::controller::{configs, topics};
+use crate::controller::{brokers, configs, features, preferred, reassignment, topics};
 
 /// A function that decides on the items of a request.
 type Decide<I, O> = fn(&mut Context<'_>, &[I], bool) -> Decision<O>;
 
 impl Driver {
     /// Does what a request asks for, unless nobody waits for it any more.
-    pub(super) async fn execute(&mut self, command: Command) {
+    pub(super) async fn execute(&mut self, command: Command, queue: &mut mpsc::Receiver<Command>) {
         match command {
             Command::CreateTopics(work) => {
                 self.carry_out(work, Operation::CreateTopic, topics::create).await;
@@ -44,10 +45,26 @@ impl Driver {
                 self.carry_out(work, Operation::AlterConfigs, decide).await;
                 self.unsettled = true;
             }
-            Command::AlterPartition { request, reply } => {
+            Command::ElectLeaders(work) => {
+                self.carry_out(work, Operation::ElectLeaders, preferred::elect).await;
+            }
+            Command::ReassignPartitions(work) => {
+                self.carry_out(work, Operation::ReassignPartitions, reassignment::reassign).await;
+            }
+            Command::UnregisterBrokers(work) => {
+                self.carry_out(work, Operation::UnregisterBroker, brokers::unregister).await;
+            }
+            Command::UpdateFeatures(work) => {
+                self.carry_out(work, Operation::UpdateFeatures, features::update).await;
+            }
+            Command::AlterPartition(work) => {
+                let works = self.gather(work, queue);
+                self.alter_partitions(works).await;
+            }
+            Command::AssignDirectories { report, reply } => {
                 if !reply.is_closed() {
-                    let answer = self.alter_partition(&request).await;
-                    // Whoever does not wait any more learns of it from its image.
+                    let answer = self.assign_directories(&report).await;
+                    // Whoever does not wait any more reports again.
                     let _ = reply.send(answer);
                     self.catch_up().await;
                 }
@@ -128,32 +145,27 @@ impl Driver {
         Err(ErrorCode::RequestTimedOut)
     }
 
-    async fn alter_partition(
+    async fn assign_directories(
         &mut self,
-        request: &AlterPartition,
-    ) -> Result<Vec<IsrAnswer>, ErrorCode> {
-        let image = self.image();
-        let (results, units) = alter_partition(&image, &self.parts.admin.file, request)?;
-        let pending = items_of(&units);
-        let committed = self.commit(units).await;
-        let answers = results.into_iter().zip(&request.proposals).enumerate();
-        let answer = |(index, (result, proposal)): (usize, (IsrResult, &IsrProposal))| {
-            let partition = result?;
-            let revision = if pending.contains(&index) {
-                // Refused: the partition changed, so the leader has to look at it again.
-                *committed.completed.get(&index).ok_or(ErrorCode::InvalidUpdateVersion)?
-            } else {
-                let current = image.partition(proposal.topic_id, proposal.partition);
-                current.map_or(0, |current| current.mod_revision)
-            };
-            Ok((partition, revision))
-        };
-        Ok(answers.map(answer).collect())
+        report: &DirectoryReport,
+    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
+        let mut answers = Vec::new();
+        for _ in 0..ATTEMPTS_MAX {
+            let (results, units) =
+                directories::assign(&self.image(), &self.parts.admin.file, report)?;
+            answers = results;
+            // What is written already is found as it shall be by the next attempt.
+            if self.commit(units).await.interrupted.is_none() {
+                return Ok(answers);
+            }
+            self.catch_up().await;
+        }
+        Ok(answers.into_iter().map(|_| Err(ErrorCode::RequestTimedOut)).collect())
     }
 }
 
 /// The items that writes complete.
-fn items_of(units: &[Unit]) -> BTreeSet<usize> {
+pub(super) fn items_of(units: &[Unit]) -> BTreeSet<usize> {
     units.iter().filter_map(|unit| unit.completes).collect()
 }
 
@@ -176,4 +188,4 @@ fn settled<O>(
 }
 
 /// How often a request is decided while the cluster changes under it.
-const ATTEMPTS_MAX: usize = 8;
+pub(super) const ATTEMPTS_MAX: usize = 8;

@@ -62,12 +62,10 @@ pub const REPLICATION: &[ConfigDef] = &[
         .doc("Finished deletions after which the waiting ones are swept."),
     ConfigDef::boolean("auto.leader.rebalance.enable", "true")
         .high()
-        .no_effect(reason::REPLICATION)
         .doc("Whether leadership goes back to the preferred replicas by itself."),
     ConfigDef::long("leader.imbalance.check.interval.seconds", "300")
         .at_least(1)
         .high()
-        .no_effect(reason::REPLICATION)
         .doc("Seconds between two checks whether preferred replicas lead."),
     ConfigDef::boolean("unclean.leader.election.enable", "false").high().cluster_wide().doc(
         "Whether replicas not in sync may lead when no other is left, for topics without \
