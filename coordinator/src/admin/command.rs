@@ -9,7 +9,7 @@ use super::{
     FeatureUpdates, LeaderElection, NewPartitions, NewTopic, Reassignment, TopicRef, Unavailable,
 };
 use crate::controller::alter_partition::AlterPartition;
-use crate::controller::directories::DirectoryReport;
+use crate::controller::directories::{DirectoryReport, ReportResults};
 use crate::controller::producer_ids::Block;
 
 /// One admin request and the way back.
@@ -50,7 +50,7 @@ pub(crate) enum Command {
     AlterPartition(IsrWork),
     AssignDirectories {
         report: DirectoryReport,
-        reply: oneshot::Sender<Result<Vec<Result<(), ErrorCode>>, ErrorCode>>,
+        reply: oneshot::Sender<Result<ReportResults, ErrorCode>>,
     },
     AllocateProducerIds {
         broker: i32,

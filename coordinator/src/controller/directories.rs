@@ -34,13 +34,16 @@ pub struct DirectoryReport {
     pub placed: Vec<Placed>,
 }
 
+/// What became of each replica of a report, in its order.
+pub type ReportResults = Vec<Result<(), ErrorCode>>;
+
 /// Writes down where replicas are; each change completes its index. A replica in a directory that failed
 /// leaves the ISR with the same write. The error is that of the whole request.
 pub fn assign(
     image: &Image,
     file: &ConfigMap,
     report: &DirectoryReport,
-) -> Result<(Vec<Result<(), ErrorCode>>, Vec<Unit>), ErrorCode> {
+) -> Result<(ReportResults, Vec<Unit>), ErrorCode> {
     let members = members(image);
     let sender = members.member(report.broker).ok_or(ErrorCode::BrokerIdNotRegistered)?;
     if sender.broker_epoch != report.broker_epoch {

@@ -143,7 +143,7 @@ fn started(current: &Partition, target: &[i32], members: &Members) -> Partition 
         .replicas
         .iter()
         .copied()
-        .filter(|id| !target.contains(id) && !(may_drop && is_dropped(id)))
+        .filter(|id| !(target.contains(id) || may_drop && is_dropped(id)))
         .collect();
     let mut next = current.clone();
     next.set_replicas(target.iter().chain(&removing).copied().collect());

@@ -40,9 +40,8 @@ impl Handler for ElectLeaders {
         let answer = call.admin.elect_leaders(&call.caller, asked, options).await?;
         // Who asks for everything is not told of what needed nothing.
         let is_told = |result: &Result<(), AdminError>| {
-            let needless = Err(ErrorCode::ElectionNotNeeded);
-            request.topic_partitions.is_some()
-                || result.as_ref().map(|()| ()).map_err(|error| error.code) != needless
+            let is_needless = |error: &AdminError| error.code == ErrorCode::ElectionNotNeeded;
+            request.topic_partitions.is_some() || !result.as_ref().is_err_and(is_needless)
         };
         let mut response = ElectLeadersResponse::default();
         let results = elections.into_iter().zip(answer.results);

@@ -39,8 +39,8 @@ async fn start(partitions: i32) -> Cluster {
     }
     let assignments = (0..partitions).map(|number| (number, vec![1, 2, 3])).collect();
     let topic = NewTopic { name: "t".to_owned(), assignments, ..NewTopic::default() };
-    let created = create(&handle, vec![topic]).await.unwrap();
-    let topic = created.results[0].as_ref().unwrap().topic_id;
+    let created = create(&handle, vec![topic]).await.expect("it is active");
+    let topic = created.results[0].as_ref().expect("a topic").topic_id;
     until("the topic is seen", || handle.services().images.load().topic("t").is_some()).await;
     Cluster { handle, brokers, topic }
 }

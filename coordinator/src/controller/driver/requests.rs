@@ -148,7 +148,7 @@ impl Driver {
     async fn assign_directories(
         &mut self,
         report: &DirectoryReport,
-    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
+    ) -> Result<directories::ReportResults, ErrorCode> {
         let mut answers = Vec::new();
         for _ in 0..ATTEMPTS_MAX {
             let (results, units) =
