@@ -5,7 +5,10 @@
 //! file, names back to the last sync of their folder. Afterwards every operation fails, as on a machine that is off; the
 //! process should end and be started again with another boot id.
 //!
-//! The cut is the plain one: everything unsynced is lost, nothing is torn. [`super::SimIo`] is for the rest.
+//! The cut is the plain one: everything unsynced is lost, nothing is torn. [`super::SimIo`] is for the rest. Beside it a
+//! folder's disk can be made to fail, see [`DiskFault`].
+
+mod disk_faults;
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,6 +16,10 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use disk_faults::DiskFault;
+
+use disk_faults::{DiskFaults, Request};
 
 use super::{DirEntry, LogFile, LogIo, OpenMode, RealFile, RealIo, RealLock, Space, read_full};
 
@@ -26,6 +33,8 @@ pub struct FaultIo {
 #[derive(Debug)]
 pub struct FaultFile {
     file: Arc<RealFile>,
+    /// As it was opened; folders above it may have been renamed since.
+    path: PathBuf,
     inode: u64,
     state: Arc<Mutex<State>>,
 }
@@ -38,6 +47,7 @@ struct State {
     /// Unsynced changes of names, oldest first.
     names: Vec<NameChange>,
     trash: u64,
+    faults: DiskFaults,
 }
 
 /// How to bring a file's content back.
@@ -93,23 +103,25 @@ const TRASH_PREFIX: &str = ".fault-";
 impl FaultIo {
     /// The power fails: everything unsynced is undone, and every later operation fails.
     pub fn cut_power(&self) -> io::Result<()> {
+        self.cut_power_then(|undone| undone)
+    }
+
+    /// As [`FaultIo::cut_power`]. Nobody gets as far as to see the disk fail before `then` has run, which may end the
+    /// process.
+    pub fn cut_power_then<T>(&self, then: impl FnOnce(io::Result<()>) -> T) -> T {
         let mut state = lock(&self.state);
         state.off = true;
-        for (_, undo) in state.files.drain() {
-            for (position, bytes) in undo.old.into_iter().rev() {
-                undo.file.write_at(position, &[IoSlice::new(&bytes)])?;
-            }
-            undo.file.set_len(undo.len)?;
-        }
-        let names = std::mem::take(&mut state.names);
-        for change in names.into_iter().rev() {
-            // Within a folder that is itself undone, or was renamed since, nothing may be left to undo.
-            match change.undo() {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        then(state.undo_all())
+    }
+
+    /// The disk of everything in `dir` fails from now on. Faults add up.
+    pub fn inject(&self, dir: &Path, fault: DiskFault) {
+        lock(&self.state).faults.add(dir, fault);
+    }
+
+    /// Ends the faults that were injected for `dir`.
+    pub fn heal(&self, dir: &Path) {
+        lock(&self.state).faults.clear(dir);
     }
 
     fn state(&self) -> io::Result<MutexGuard<'_, State>> {
@@ -132,6 +144,24 @@ impl State {
         self.trash += 1;
         path.with_file_name(format!("{TRASH_PREFIX}{}-{}", std::process::id(), self.trash))
     }
+
+    fn undo_all(&mut self) -> io::Result<()> {
+        for (_, undo) in self.files.drain() {
+            for (position, bytes) in undo.old.into_iter().rev() {
+                undo.file.write_at(position, &[IoSlice::new(&bytes)])?;
+            }
+            undo.file.set_len(undo.len)?;
+        }
+        let names = std::mem::take(&mut self.names);
+        for change in names.into_iter().rev() {
+            // Within a folder that is itself undone, or was renamed since, nothing may be left to undo.
+            match change.undo() {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 impl LogIo for FaultIo {
@@ -141,6 +171,9 @@ impl LogIo for FaultIo {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<FaultFile> {
         let mut state = self.state()?;
         let is_new = !path.exists();
+        if is_new {
+            state.faults.check(path, Request::Create)?;
+        }
         let plain = match mode {
             OpenMode::CreateOrTruncate if !is_new => OpenMode::ReadWrite,
             other => other,
@@ -151,7 +184,8 @@ impl LogIo for FaultIo {
         }
         drop(state);
         let inode = fs::metadata(path)?.ino();
-        let file = FaultFile { file, inode, state: Arc::clone(&self.state) };
+        let (path, state) = (path.to_owned(), Arc::clone(&self.state));
+        let file = FaultFile { file, path, inode, state };
         if mode == OpenMode::CreateOrTruncate && !is_new {
             file.set_len(0)?;
         }
@@ -179,6 +213,7 @@ impl LogIo for FaultIo {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state()?;
+        state.faults.check(path, Request::Create)?;
         fs::create_dir(path)?;
         state.names.push(NameChange::Created(path.to_owned()));
         Ok(())
@@ -192,6 +227,7 @@ impl LogIo for FaultIo {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state()?;
+        state.faults.check(path, Request::Sync)?;
         RealIo.sync_dir(path)?;
         let names = std::mem::take(&mut state.names);
         let (durable, open) = names.into_iter().partition(|change| change.folder() == Some(path));
@@ -211,7 +247,8 @@ impl LogIo for FaultIo {
     }
 
     fn space(&self, dir: &Path) -> io::Result<Space> {
-        RealIo.space(dir)
+        let space = RealIo.space(dir)?;
+        Ok(lock(&self.state).faults.space(dir, space))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<RealLock>> {
@@ -261,17 +298,27 @@ impl LogFile for FaultFile {
         let mut state = powered(&self.state)?;
         let len: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         self.keep(&mut state, position, position + len)?;
+        if let Err(error) = state.faults.check(&self.path, Request::Write) {
+            // As a disk that fills up or breaks does: some of it is written.
+            if let Some(first) = pieces.first() {
+                self.file.write_at(position, &[IoSlice::new(&first[..first.len() / 2])])?;
+            }
+            return Err(error);
+        }
         self.file.write_at(position, pieces)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = powered(&self.state)?;
+        let request = if self.file.len()? < len { Request::Grow } else { Request::Cut };
+        state.faults.check(&self.path, request)?;
         self.keep(&mut state, len, u64::MAX)?;
         self.file.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = powered(&self.state)?;
+        state.faults.check(&self.path, Request::Sync)?;
         self.file.sync()?;
         state.files.remove(&self.inode);
         Ok(())
@@ -321,6 +368,34 @@ mod tests {
         let mut names: Vec<_> = RealIo.list(root.path()).unwrap();
         let names: Vec<_> = names.drain(..).map(|entry| entry.name).collect();
         assert_eq!(names, ["f", "removed", "target"]);
+    }
+
+    #[test]
+    fn a_failing_disk_fails_where_it_was_told_to_and_heals() {
+        let root = tempfile::tempdir().unwrap();
+        let io = FaultIo::default();
+        let file = io.open(&root.path().join("f"), OpenMode::CreateNew).unwrap();
+        write(&file, 0, b"before");
+        io.sync_dir(root.path()).unwrap();
+        io.inject(root.path(), DiskFault::Full);
+        let full = file.write_at(6, &[IoSlice::new(b"more")]).unwrap_err();
+        assert!(super::super::is_out_of_space(&full));
+        assert_eq!(file.len().unwrap(), 8, "half of it was written");
+        file.set_len(6).unwrap();
+        file.sync().unwrap();
+        assert_eq!(io.space(root.path()).unwrap().available, 0);
+        assert!(io.open(&root.path().join("g"), OpenMode::CreateNew).is_err());
+        io.heal(root.path());
+        write(&file, 6, b" and after");
+        io.inject(root.path(), DiskFault::Sync);
+        assert!(file.sync().is_err());
+        assert!(io.sync_dir(root.path()).is_err());
+        io.cut_power_then(|undone| undone.unwrap());
+        assert_eq!(
+            fs::read(root.path().join("f")).unwrap(),
+            b"before",
+            "what did not sync is lost"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 
 #[cfg(any(test, feature = "fault-injection"))]
-pub use fault::{FaultFile, FaultIo};
+pub use fault::{DiskFault, FaultFile, FaultIo};
 pub use real::{RealFile, RealIo, RealLock};
 pub use sim::{Fault, SimFile, SimIo, SimLock, SimOp};
 
