@@ -5,9 +5,11 @@
 //! stays and its path is printed.
 
 mod cluster;
+mod dump_log;
 pub mod history;
 mod http;
 mod links;
+mod machines;
 mod ports;
 mod process;
 mod tools;
@@ -15,8 +17,10 @@ mod wait;
 mod wire_client;
 
 pub use cluster::{Cluster, PartitionState, Shape};
+pub use dump_log::assert_dump_log_accepts;
 pub use http::{get_json, http_ok, post_json};
 pub use links::{Links, Role};
+pub use machines::Machines;
 pub use ports::PortBlock;
 pub use process::{Process, Signal, binary};
 pub use tools::{Skipped, apache_kafka, apache_kafka_tool, interop};
