@@ -138,3 +138,20 @@ fn broker_waits_for_an_absent_etcd_and_says_so() {
     cluster.etcd(1).resume();
     cluster.await_ready();
 }
+
+/// What tests use to lose data on purpose is no part of the program.
+#[test]
+fn the_broker_knows_no_way_to_break_its_disks() {
+    let cluster = Cluster::single();
+    for argument in ["--orders", "--boot-id"] {
+        let mut command = Command::new(binary("ottla-broker"));
+        command.arg("--config").arg(cluster.folder().join("server-1.properties"));
+        command.arg(argument).arg("x");
+        let log = cluster.folder().join("refused.log");
+        assert_refuses(Process::spawn("refused", &log, command), &[argument]);
+    }
+    let help = Command::new(binary("ottla-broker")).arg("--help").output().expect("the broker");
+    let help = String::from_utf8_lossy(&help.stdout);
+    assert!(help.contains("--config"), "{help}");
+    assert!(!help.contains("--orders") && !help.contains("--boot-id"), "{help}");
+}

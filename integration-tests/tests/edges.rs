@@ -25,6 +25,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ottla-integration-tests", SERVERS),
 ];
 
+/// Disks that tests can break exist in this crate's programs alone: nothing that ships can be told to lose data.
+#[test]
+fn no_program_that_ships_has_disks_that_can_be_broken() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let metadata =
+        MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata");
+    for package in &metadata.packages {
+        for edge in &package.dependencies {
+            let ships = package.name.as_str() != "ottla-integration-tests"
+                && edge.kind != DependencyKind::Development;
+            let asks = edge.features.iter().any(|feature| feature == "fault-injection");
+            assert!(!(ships && asks), "{} asks for fault-injection", package.name);
+            assert!(!asks || edge.name == STORAGE, "another crate has such a feature");
+        }
+        let defaults = package.features.get("default").cloned().unwrap_or_default();
+        let passed_on = package.features.values().flatten().any(|f| f.contains("/fault-injection"));
+        assert!(!defaults.iter().any(|f| f == "fault-injection"), "{}", package.name);
+        assert!(!passed_on, "{} passes fault-injection on", package.name);
+    }
+}
+
 #[test]
 fn crates_depend_only_along_the_listed_edges() {
     let allowed: BTreeMap<&str, BTreeSet<&str>> =

@@ -1,44 +1,47 @@
 //! The power is cut.
 
-use ottla_integration_tests::harness::{Cluster, Machines, WireClient, assert_dump_log_accepts};
+use ottla_integration_tests::harness::{
+    Cluster, WireClient, assert_dump_log_accepts,
+    history::{Load, LoadOptions},
+};
 
-use super::support::{Load, assert_kept, create, folder, produce, read_all};
+use super::support::{assert_in_order, contents, create, folder, mark, produce, single};
 
 #[test]
 fn with_flush_messages_1_a_power_cut_takes_nothing_that_was_acknowledged() {
-    let mut cluster = Cluster::single();
-    let mut machines = Machines::under(&mut cluster, 1);
+    const CUTS: usize = 3;
+    let (mut cluster, mut machines) = single(1);
     create(&cluster, "durable", (4, 1), &[("flush.messages", "1")]);
-    let load = Load::start(&cluster, "durable", 4, 4);
-    for _ in 0..3 {
+    let load = Load::start(&cluster.bootstrap(), LoadOptions::new("durable", 4));
+    for _ in 0..CUTS {
         load.await_more(300);
         machines.cut_power(&mut cluster, 1);
         machines.switch_on(&mut cluster, 1);
+        cluster.await_ready();
+        load.await_each();
     }
-    load.await_more(300);
-    let acked = load.stop();
-    assert_kept(acked, &read_all(&cluster, "durable", 4));
-    let folders = [0, 1, 2, 3].map(|p| folder(&cluster, &machines, 1, &format!("durable-{p}")).1);
+    load.finish().assert_sound();
+    let folders = [0, 1, 2, 3].map(|p| folder(&cluster, &machines, &format!("durable-{p}")).1);
     // Skipped with a reason where there is no Java.
     let _ = assert_dump_log_accepts(&folders);
 }
 
 #[test]
 fn without_it_a_power_cut_leaves_a_prefix_of_whole_batches() {
-    const SYNCED: i64 = 200;
-    const ACKED: i64 = 400;
-    let mut cluster = Cluster::single();
-    let mut machines = Machines::under(&mut cluster, 1);
+    const SYNCED: u64 = 200;
+    const ACKED: u64 = 400;
+    let (mut cluster, mut machines) = single(1);
     create(&cluster, "cached", (1, 1), &[]);
-    let write = |cluster: &Cluster, from: i64, to: i64| {
+    let write = |cluster: &Cluster, from: u64, to: u64| {
         let mut client = WireClient::connect(cluster.broker_address(1));
-        for offset in from..to {
-            assert_eq!(produce(&mut client, "cached", 0, &format!("0:{offset}")), (0, offset));
+        for sequence in from..to {
+            let offset = i64::try_from(sequence).expect("few");
+            assert_eq!(produce(&mut client, "cached", 0, mark(sequence)), (0, offset));
         }
     };
-    // A clean stop syncs; what comes behind is only in the page cache.
+    // A clean stop syncs; what comes behind it is only in the page cache.
     write(&cluster, 0, SYNCED);
-    cluster.brokers[0].stop();
+    cluster.broker(1).stop();
     machines.switch_on(&mut cluster, 1);
     cluster.await_ready();
     write(&cluster, SYNCED, ACKED);
@@ -46,13 +49,9 @@ fn without_it_a_power_cut_leaves_a_prefix_of_whole_batches() {
     machines.switch_on(&mut cluster, 1);
     cluster.await_ready();
 
-    let kept = read_all(&cluster, "cached", 1);
-    assert_kept(Vec::new(), &kept);
-    let kept = i64::try_from(kept.len()).expect("few");
+    let kept = assert_in_order(&contents(&cluster, "cached", 0));
     assert!((SYNCED..ACKED).contains(&kept), "{kept} are left: nothing was lost, or too much");
     write(&cluster, kept, kept + 50);
-    let read = read_all(&cluster, "cached", 1);
-    assert_kept(Vec::new(), &read);
-    assert_eq!(read.len() as i64, kept + 50);
-    let _ = assert_dump_log_accepts(&[folder(&cluster, &machines, 1, "cached-0").1]);
+    assert_eq!(assert_in_order(&contents(&cluster, "cached", 0)), kept + 50);
+    let _ = assert_dump_log_accepts(&[folder(&cluster, &machines, "cached-0").1]);
 }
