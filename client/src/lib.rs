@@ -7,13 +7,16 @@ mod config;
 pub mod connection;
 pub mod consumer;
 mod error;
+pub mod internode;
 mod metadata_cache;
 mod node;
 mod offsets;
 pub mod partitioner;
+mod private_file;
 pub mod producer;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 
 pub use admin::Admin;
 pub use backoff::Backoff;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ottla_client::tls::PemFiles;
 use ottla_metadata::config::ServerConfig;
 use ottla_metadata::config::listeners;
 use ottla_metadata::keys::KeySpace;
@@ -28,6 +29,13 @@ pub struct Config {
     pub internode: Option<Endpoint>,
     /// `internode.advertised.listener`, where it is not `internode`.
     pub internode_advertised: Option<Endpoint>,
+    /// `internode.ssl.…`: key, certificate and authorities for the inter-node listener, on which nodes then
+    /// have to show certificates.
+    pub internode_tls: Option<PemFiles>,
+    /// `cluster.secret.file`: nodes have to prove that they know what is in it, and this one proves it to them.
+    pub cluster_secret: Option<PathBuf>,
+    /// `allow.insecure.listeners`: the inter-node listener may be off loopback although nodes prove nothing.
+    pub allow_insecure_listeners: bool,
     /// `data.dir`: what must survive a restart; `None` remembers nothing.
     pub data_dir: Option<PathBuf>,
     /// How long the activity of a coordinator outlives it: `broker.session.timeout.ms`, 3 s by default.
@@ -49,6 +57,9 @@ impl Config {
             http_advertised: None,
             internode: any_port(),
             internode_advertised: None,
+            internode_tls: None,
+            cluster_secret: None,
+            allow_insecure_listeners: false,
             data_dir: None,
             session_timeout: Duration::from_secs(3),
             liveness: liveness::Settings::default(),
@@ -69,6 +80,8 @@ impl From<&ServerConfig> for Config {
         };
         let seconds =
             |name: &str| Duration::from_secs(u64::try_from(config.long(name)).unwrap_or(u64::MAX));
+        let path =
+            |name: &str| config.text(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         let count = |name: &str| usize::try_from(config.int(name)).unwrap_or(0);
         Self {
             node_id: config.node_id(),
@@ -77,7 +90,13 @@ impl From<&ServerConfig> for Config {
             http_advertised: endpoint("http.advertised.listener"),
             internode: endpoint("internode.listener"),
             internode_advertised: endpoint("internode.advertised.listener"),
-            data_dir: config.text("data.dir").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            // Checked when it was loaded: there are both or none.
+            internode_tls: path("internode.ssl.keystore.location")
+                .zip(path("internode.ssl.truststore.location"))
+                .map(|(keystore, truststore)| PemFiles { keystore, truststore }),
+            cluster_secret: path("cluster.secret.file"),
+            allow_insecure_listeners: config.boolean("allow.insecure.listeners"),
+            data_dir: path("data.dir"),
             session_timeout,
             liveness: liveness::Settings {
                 heartbeat_interval: config.millis("broker.heartbeat.interval.ms"),
@@ -123,6 +142,18 @@ mod tests {
         assert_eq!((config.http, config.internode), (at(9080), at(9081)));
         assert_eq!(config.admin.partitions_per_request_max, 10_000);
         assert_eq!(config.session_timeout, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn how_nodes_prove_themselves_is_read() {
+        let config = load(
+            "node.id=1\ninternode.listener=10.0.0.1:9081\ncluster.secret.file=/s\n\
+             internode.ssl.keystore.location=/k\ninternode.ssl.truststore.location=/t",
+        );
+        assert_eq!(config.cluster_secret, Some(PathBuf::from("/s")));
+        let tls = PemFiles { keystore: "/k".into(), truststore: "/t".into() };
+        assert_eq!(config.internode_tls, Some(tls));
+        assert!(!config.allow_insecure_listeners);
     }
 
     #[test]

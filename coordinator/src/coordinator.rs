@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_metadata::config::ConfigMap;
+use ottla_client::internode::{ClusterSecret, SecretError};
+use ottla_client::tls::{NodeTls, TlsError};
+use ottla_metadata::config::{ConfigMap, listeners};
 use ottla_metadata::image::{FeedConfig, FeedError, ImageFeed, ImageReader};
 use ottla_metadata::model::{Controller, Endpoint, Rest};
 use ottla_metadata::store::MetaStore;
@@ -36,13 +38,20 @@ pub enum StartError {
     DataDir(#[from] DataDirError),
     /// Whoever reaches the inter-node listener can act as anybody.
     #[error(
-        "the inter-node listener cannot be opened on {endpoint}: nodes cannot prove yet who they are, so \
-         only loopback is safe; set internode.listener to 127.0.0.1:{}", .endpoint.port
+        "the inter-node listener is not opened on {endpoint}, where others could pose as brokers: set \
+         internode.ssl.keystore.location and internode.ssl.truststore.location, or cluster.secret.file, or \
+         bind internode.listener to loopback (allow.insecure.listeners=true opens it all the same)"
     )]
     Exposed {
         /// Which address.
         endpoint: Endpoint,
     },
+    /// The cluster's secret cannot be used.
+    #[error("cluster.secret.file: {0}")]
+    Secret(#[from] SecretError),
+    /// Key, certificate or authorities of the inter-node listener cannot be used.
+    #[error("internode.ssl: {0}")]
+    Tls(#[from] TlsError),
     /// A port cannot be opened.
     #[error("cannot listen on {endpoint} for {purpose}: {source}")]
     Bind {
@@ -76,6 +85,8 @@ pub struct Services {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) clock: Clock,
     pub(crate) budgets: Arc<Budgets>,
+    /// What other nodes have to know.
+    pub(crate) secret: Option<Arc<ClusterSecret>>,
     /// What this node's file says: it holds for topics where nothing else is set.
     pub(crate) file: Arc<ConfigMap>,
 }
@@ -94,6 +105,7 @@ pub struct Handle {
 struct Ports {
     http: Option<(TcpListener, Endpoint)>,
     internode: Option<(TcpListener, Endpoint)>,
+    internode_tls: Option<NodeTls>,
 }
 
 /// A coordinator, to be started.
@@ -105,6 +117,7 @@ impl Coordinator {
     pub async fn start(config: Config, store: Arc<dyn MetaStore>) -> Result<Handle, StartError> {
         let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
         let seen = data_dir.as_ref().map(DataDir::highest_seen).transpose()?.unwrap_or_default();
+        let secret = config.cluster_secret.as_deref().map(ClusterSecret::read).transpose()?;
         let ports = Ports::open(&config).await?;
         let http = ports.http.as_ref().map(|(_, endpoint)| endpoint.clone());
         let internode = ports.internode.as_ref().map(|(_, endpoint)| endpoint.clone());
@@ -125,6 +138,7 @@ impl Coordinator {
             commands,
             clock: Clock::system(),
             budgets: Arc::default(),
+            secret: secret.map(Arc::new),
             file: Arc::new(config.admin.file.clone()),
         };
         let tasks = TaskTracker::new();
@@ -163,7 +177,7 @@ impl Handle {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let served = internode::serve_connection(stream, self.services.clone());
+        let served = internode::serve_connection(stream, self.services.clone(), None);
         self.tasks.spawn(served);
     }
 
@@ -206,30 +220,56 @@ impl Handle {
 
 impl Ports {
     async fn open(config: &Config) -> Result<Self, StartError> {
+        let internode_tls = config.internode_tls.as_ref().map(NodeTls::load).transpose()?;
         let http = match &config.http {
             Some(endpoint) => Some(bind(endpoint, "the REST API").await?),
             None => None,
         };
         let internode = match &config.internode {
-            Some(endpoint) if !internode::is_loopback(&endpoint.host) => {
-                return Err(StartError::Exposed { endpoint: endpoint.clone() });
+            Some(endpoint) => {
+                check_exposure(config, endpoint)?;
+                Some(bind(endpoint, "other nodes").await?)
             }
-            Some(endpoint) => Some(bind(endpoint, "other nodes").await?),
             None => None,
         };
-        Ok(Self { http, internode })
+        Ok(Self { http, internode, internode_tls })
     }
 
     fn serve(self, services: &Services, tasks: &TaskTracker) {
         if let Some((listener, endpoint)) = self.internode {
             tracing::info!(%endpoint, "serving other nodes");
-            tasks.spawn(internode::listen(listener, services.clone(), tasks.clone()));
+            let tls = self.internode_tls;
+            tasks.spawn(internode::listen(listener, tls, services.clone(), tasks.clone()));
         }
         if let Some((listener, endpoint)) = self.http {
             tracing::info!(%endpoint, "serving the REST API");
             tasks.spawn(rest::serve(listener, services.clone()));
         }
     }
+}
+
+/// Who reaches the inter-node listener can act as anybody, so off loopback nodes have to prove who they are.
+fn check_exposure(config: &Config, endpoint: &Endpoint) -> Result<(), StartError> {
+    if listeners::is_loopback(&endpoint.host) || config.internode_tls.is_some() {
+        return Ok(());
+    }
+    if config.cluster_secret.is_some() {
+        tracing::warn!(
+            %endpoint,
+            "the inter-node listener asks for the cluster's secret, but what nodes say to each other is neither \
+             encrypted nor protected: use TLS (internode.ssl.*) on networks you do not trust"
+        );
+        return Ok(());
+    }
+    if !config.allow_insecure_listeners {
+        return Err(StartError::Exposed { endpoint: endpoint.clone() });
+    }
+    tracing::warn!(
+        %endpoint,
+        "whoever reaches the inter-node listener can act as any node and any user: set cluster.secret.file or \
+         internode.ssl.*"
+    );
+    Ok(())
 }
 
 async fn bind(

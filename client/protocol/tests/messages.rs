@@ -172,6 +172,7 @@ fn first_greeting_between_nodes_round_trips() {
         boot_id: "b".into(),
         broker_epoch: 12,
         version: "0.1.0".into(),
+        nonce: Some(Bytes::from_static(b"nonce")),
         secret_proof: Some(Bytes::from_static(b"proof")),
         ..Default::default()
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use ottla_client::internode::Nonce;
 use ottla_protocol::messages::{CancelRelayRequest, NodeHelloRequest, RelayRequest};
 use ottla_protocol::wire::{DecodeError, Decoder, EncodeError, Pieces};
 use ottla_protocol::{ApiKey, Message, Request, RequestHeader, frame};
@@ -17,7 +18,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::budget::{Budget, Kind, Permit};
 use super::calls;
-use super::hello::{self, Peer};
+use super::hello::{self, Greeting, Opening, Peer};
 use crate::coordinator::Services;
 use crate::heartbeats::Heartbeats;
 use crate::relay;
@@ -95,20 +96,34 @@ async fn greet<S: AsyncRead>(
     services: &Services,
     answers: &mpsc::Sender<Bytes>,
 ) -> Result<Peer, ConnectionError> {
-    let first = tokio::time::timeout(HELLO_TIMEOUT, frames.next()).await;
-    let frame = first.map_err(|_| ConnectionError::NoHello)?.ok_or(ConnectionError::NotHello)??;
+    let (header, first) = next_hello(frames).await?;
+    let nonce: Nonce = rand::random();
+    let (header, Greeting { answer, peer }) = match hello::open(services, &first, nonce) {
+        Opening::Greeted(greeting) => (header, greeting),
+        Opening::Challenged(challenge) => {
+            // A peer that is gone already shows at the next read.
+            let _ = answers.send(encode::<NodeHelloRequest>(&header, &challenge)?).await;
+            let (header, second) = next_hello(frames).await?;
+            (header, hello::prove(services, &first, nonce, &second))
+        }
+    };
+    let refusal = answer.error_message.clone();
+    let _ = answers.send(encode::<NodeHelloRequest>(&header, &answer)?).await;
+    peer.ok_or_else(|| ConnectionError::Refused(refusal.as_deref().unwrap_or_default().to_owned()))
+}
+
+async fn next_hello<S: AsyncRead>(
+    frames: &mut Frames<S>,
+) -> Result<(RequestHeader, NodeHelloRequest), ConnectionError> {
+    let frame = tokio::time::timeout(HELLO_TIMEOUT, frames.next()).await;
+    let frame = frame.map_err(|_| ConnectionError::NoHello)?.ok_or(ConnectionError::NotHello)??;
     let mut decoder = Decoder::new(frame.freeze());
     let header = RequestHeader::decode(&mut decoder)?;
     if header.api_key != NodeHelloRequest::KEY.code() {
         return Err(ConnectionError::NotHello);
     }
-    let hello: NodeHelloRequest = body(&header, decoder)?;
-    let (answer, peer) = hello::greet(services, &hello);
-    let refusal = answer.error_message.clone();
-    let answer = encode::<NodeHelloRequest>(&header, &answer)?;
-    // A peer that is gone already shows at the next read.
-    let _ = answers.send(answer).await;
-    peer.ok_or_else(|| ConnectionError::Refused(refusal.as_deref().unwrap_or_default().to_owned()))
+    let hello = body(&header, decoder)?;
+    Ok((header, hello))
 }
 
 struct Connection {
@@ -334,7 +349,7 @@ fn encode<R: Request>(
     Ok(pieces.into_contiguous()?)
 }
 
-/// How long a new connection may say nothing.
+/// How long a new connection may say nothing, before and between its greetings.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long answers are still sent after the other side has ended.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);

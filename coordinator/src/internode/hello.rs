@@ -1,5 +1,7 @@
-//! The first request on a connection: who is there, and who is active.
+//! The first request on a connection: who is there, whether it knows the cluster's secret, and who is active.
 
+use bytes::Bytes;
+use ottla_client::internode::{ClusterSecret, Nonce, Proofs};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{NodeHelloRequest, NodeHelloResponse};
 
@@ -14,11 +16,76 @@ pub(crate) struct Peer {
     pub is_broker: bool,
 }
 
-/// Judges a greeting. Without a peer the connection is closed once the answer is sent.
-pub(crate) fn greet(
+/// What a node is told. Without a peer the connection is closed once the answer is sent.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    pub answer: NodeHelloResponse,
+    pub peer: Option<Peer>,
+}
+
+/// What follows the first greeting.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// That was all.
+    Greeted(Greeting),
+    /// The node has to greet again, and prove that it knows the secret; until then it learns nothing.
+    Challenged(NodeHelloResponse),
+}
+
+/// Judges the first greeting; `nonce` was drawn for this connection.
+pub(crate) fn open(services: &Services, hello: &NodeHelloRequest, nonce: Nonce) -> Opening {
+    let who = describe(hello);
+    let here = services.node_id;
+    match (&services.secret, &hello.nonce) {
+        (None, None) => Opening::Greeted(greet(services, hello)),
+        (Some(_), Some(_)) => Opening::Challenged(NodeHelloResponse {
+            nonce: Some(Bytes::copy_from_slice(&nonce)),
+            ..NodeHelloResponse::default()
+        }),
+        (Some(_), None) => Opening::Greeted(refuse(format!(
+            "coordinator {here} asks for the cluster's secret, and {who} has none: set cluster.secret.file on \
+             all nodes"
+        ))),
+        (None, Some(_)) => Opening::Greeted(refuse(format!(
+            "{who} asks for the cluster's secret, and coordinator {here} has none: set cluster.secret.file on \
+             all nodes"
+        ))),
+    }
+}
+
+/// Judges the second greeting: the first one with a proof.
+pub(crate) fn prove(
     services: &Services,
-    hello: &NodeHelloRequest,
-) -> (NodeHelloResponse, Option<Peer>) {
+    first: &NodeHelloRequest,
+    nonce: Nonce,
+    second: &NodeHelloRequest,
+) -> Greeting {
+    let proven =
+        services.secret.as_deref().and_then(|secret| verified(secret, first, &nonce, second));
+    let Some(proofs) = proven else {
+        return refuse(format!(
+            "{} does not know the secret of coordinator {}: give all nodes the same cluster.secret.file and \
+             restart them",
+            describe(first),
+            services.node_id
+        ));
+    };
+    let mut greeting = greet(services, first);
+    greeting.answer.secret_proof = proofs.of_answer(&greeting.answer);
+    greeting
+}
+
+fn verified<'a>(
+    secret: &'a ClusterSecret,
+    first: &NodeHelloRequest,
+    nonce: &'a Nonce,
+    second: &NodeHelloRequest,
+) -> Option<Proofs<'a>> {
+    let proofs = Proofs::new(secret, first, nonce)?;
+    proofs.verify_hello(second.secret_proof.as_ref()).then_some(proofs)
+}
+
+fn greet(services: &Services, hello: &NodeHelloRequest) -> Greeting {
     let image = services.images.load();
     let cluster_id = image.cluster().map(|cluster| cluster.cluster_id.clone()).unwrap_or_default();
     let leadership = services.leadership.borrow().clone();
@@ -41,7 +108,7 @@ pub(crate) fn greet(
         answer.error_code = ErrorCode::InconsistentClusterId.code();
         let message = format!("this is cluster {cluster_id}, not {theirs}");
         answer.error_message = Some(message.into());
-        return (answer, None);
+        return Greeting { answer, peer: None };
     }
     let peer = match &*hello.role {
         "broker" if 0 <= hello.node_id => Peer { node_id: hello.node_id, is_broker: true },
@@ -50,8 +117,26 @@ pub(crate) fn greet(
             answer.error_code = ErrorCode::InvalidRequest.code();
             let message = format!("{role:?} with node id {} is no node", hello.node_id);
             answer.error_message = Some(message.into());
-            return (answer, None);
+            return Greeting { answer, peer: None };
         }
     };
-    (answer, Some(peer))
+    Greeting { answer, peer: Some(peer) }
+}
+
+/// Says no, and nothing else: whoever asks has proven nothing.
+fn refuse(message: String) -> Greeting {
+    let answer = NodeHelloResponse {
+        error_code: ErrorCode::ClusterAuthorizationFailed.code(),
+        error_message: Some(message.into()),
+        ..NodeHelloResponse::default()
+    };
+    Greeting { answer, peer: None }
+}
+
+/// The node as it calls itself, fit for a line of a log.
+fn describe(hello: &NodeHelloRequest) -> String {
+    match &*hello.role {
+        role @ ("broker" | "coordinator" | "tool") => format!("{role} {}", hello.node_id),
+        _ => format!("node {} of an unknown role", hello.node_id),
+    }
 }

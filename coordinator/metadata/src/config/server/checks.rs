@@ -40,6 +40,7 @@ pub(super) fn together(reading: &mut Reading, file: &str) {
     let mut problems = Vec::new();
     ids(&config, &mut problems);
     etcd(&config, &mut problems);
+    internode_tls(&config, &mut problems);
     timings(&config, &mut problems);
     match reading.role {
         Role::Broker => {
@@ -94,6 +95,18 @@ fn etcd(config: &ServerConfig, problems: &mut Problems) {
         let name = if config.is_set(key) { key } else { certificate };
         problems.push((name, format!("{certificate} and {key} go together; one is missing")));
     }
+}
+
+fn internode_tls(config: &ServerConfig, problems: &mut Problems) {
+    let (own, trusted) = ("internode.ssl.keystore.location", "internode.ssl.truststore.location");
+    if has_text(config, own) != has_text(config, trusted) {
+        let name = if has_text(config, trusted) { trusted } else { own };
+        problems.push((name, format!("{own} and {trusted} go together; one is missing")));
+    }
+}
+
+fn has_text(config: &ServerConfig, name: &str) -> bool {
+    config.text(name).is_some_and(|text| !text.is_empty())
 }
 
 fn timings(config: &ServerConfig, problems: &mut Problems) {
@@ -177,10 +190,26 @@ fn broker_exposure(config: &ServerConfig, problems: &mut Problems) {
 fn coordinator_exposure(config: &ServerConfig, problems: &mut Problems) {
     http_exposure(config, problems);
     let Some(listener) = address(config, "internode.listener", problems) else { return };
-    if !listeners::is_loopback(&listener.host) {
+    let proves = ["internode.ssl.keystore.location", "cluster.secret.file"]
+        .iter()
+        .any(|name| has_text(config, name));
+    let is_open = listeners::is_loopback(&listener.host)
+        || proves
+        || config.boolean("allow.insecure.listeners");
+    if !is_open {
         let problem = format!(
-            "internode.listener is bound to {}, where others could pose as brokers, and nodes cannot \
-             prove who they are yet; bind it to loopback",
+            "internode.listener is bound to {}, where others could pose as brokers: set \
+             internode.ssl.keystore.location and internode.ssl.truststore.location, or \
+             cluster.secret.file, or bind it to loopback (allow.insecure.listeners=true opens it all the same)",
+            listener.host
+        );
+        problems.push(("internode.listener", problem));
+    }
+    let is_wildcard = matches!(listener.host.as_str(), "0.0.0.0" | "::");
+    if is_wildcard && !has_text(config, "internode.advertised.listener") {
+        let problem = format!(
+            "internode.listener is bound to {}, to which no broker can connect; set \
+             internode.advertised.listener",
             listener.host
         );
         problems.push(("internode.listener", problem));
@@ -201,9 +230,15 @@ fn expose(config: &ServerConfig, name: &'static str, at: &Listener, problems: &m
         return;
     }
     let problem = format!(
-        "{} is bound to {} and authenticates nobody: whoever reaches it may do everything. Bind it to \
+        "{} is bound to {} and authenticates nobody: whoever reaches it may {}. Bind it to \
          loopback, or set allow.insecure.listeners=true",
-        at.name, at.host
+        at.name,
+        at.host,
+        if name == "listeners" {
+            "read, write and delete everything, be it a client or another broker"
+        } else {
+            "do everything"
+        }
     );
     problems.push((name, problem));
 }

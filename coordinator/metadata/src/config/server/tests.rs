@@ -113,10 +113,36 @@ fn what_reaches_beyond_the_machine_authenticates_or_is_allowed_by_name() {
     broker("node.id=1\nlisteners=PLAINTEXT://[::1]:9092\nhttp.listener=localhost:1");
     broker("node.id=1\nallow.insecure.listeners=true\nlisteners=PLAINTEXT://10.0.0.1:9092");
     broker("node.id=1\nlisteners=SASL_SSL://10.0.0.1:9092");
+}
+
+#[test]
+fn nodes_prove_themselves_off_loopback_or_that_is_allowed_by_name() {
     let internode = "node.id=1\ndata.dir=/d\ninternode.listener=10.0.0.1:9081";
-    let refused = load(Role::Coordinator, internode).map(|_| ()).unwrap_err();
-    assert!(refused[0].contains("bind it to loopback"), "{refused:?}");
-    assert!(load(Role::Coordinator, &format!("{internode}\ncluster.secret.file=/s")).is_err());
+    let with = |more: &str| {
+        let text = format!("{internode}\n{more}");
+        load(Role::Coordinator, &text).map(|loaded| loaded.warnings)
+    };
+    let refused = with("").unwrap_err();
+    for cure in ["cluster.secret.file", "internode.ssl.keystore.location", "loopback", "allow."] {
+        assert!(refused[0].contains(cure), "{refused:?}");
+    }
+    let (key, trust) =
+        ("internode.ssl.keystore.location=/k", "internode.ssl.truststore.location=/t");
+    for enough in
+        ["cluster.secret.file=/s", "allow.insecure.listeners=true", &format!("{key}\n{trust}")]
+    {
+        assert_eq!(with(enough), Ok(vec![]), "{enough}");
+    }
+    for half in [key, trust] {
+        let refused = with(half).unwrap_err();
+        assert!(refused.iter().any(|it| it.contains("go together")), "{refused:?}");
+    }
+    let refused = with(&format!("{key}\n{trust}\ninternode.ssl.keystore.type=JKS")).unwrap_err();
+    assert!(refused[0].contains("PEM"), "{refused:?}");
+    let refused = with("cluster.secret.file=/s\ninternode.listener=0.0.0.0:1").unwrap_err();
+    assert!(refused[0].contains("internode.advertised.listener"), "{refused:?}");
+    let broker = format!("node.id=1\ncluster.secret.file=/s\n{key}\n{trust}");
+    assert_eq!(load(Role::Broker, &broker).unwrap().warnings, []);
 }
 
 #[test]

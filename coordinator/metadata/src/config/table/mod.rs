@@ -51,8 +51,6 @@ pub(super) mod reason {
     pub const COMPACTION: &str = "log compaction is not built yet";
     pub const DELETE_DELAY: &str = "files that leave a log do not wait for a set time";
     pub const GROUPS: &str = "groups are not built yet";
-    pub const INTERNODE: &str =
-        "nodes cannot prove yet who they are, so inter-node traffic is on loopback only for now";
     pub const JVM: &str = "there is no Java machine, and no classes are loaded";
     pub const METRICS: &str = "metrics are served over HTTP in Prometheus's format";
     pub const PREALLOCATE: &str = "space is reserved ahead of what is written, for every topic";

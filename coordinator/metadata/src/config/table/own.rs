@@ -57,9 +57,35 @@ pub const OWN: &[ConfigDef] = &[
         "Inter-node addresses of coordinators, as `host:port`. Empty finds the active one through \
          etcd.",
     ),
-    ConfigDef::string("cluster.secret.file", "").nullable().own().no_effect(reason::INTERNODE).doc(
-        "File with the secret by which brokers and coordinators are to know each other.",
+    ConfigDef::string("cluster.secret.file", "").nullable().own().doc(
+        "File with the secret by which brokers and coordinators know each other: at least 32 bytes, the same \
+             on all nodes, which only the file's owner may read or write. Each side proves that it knows the \
+             secret when a connection begins; it is never sent. What follows is neither encrypted nor \
+             protected: use `internode.ssl.…` as well, or instead, on networks that you do not trust. Read \
+             when the node starts.",
     ),
+    ConfigDef::string("internode.ssl.keystore.location", "").nullable().own().doc(
+        "PEM file with the private key and the certificate of this node, followed by those that lead to the \
+             authority, for connections between brokers and coordinators; only its owner may read or write \
+             it. Together with `internode.ssl.truststore.location` it turns TLS 1.3 on, for which both sides \
+             show certificates: set it on all nodes or on none. A coordinator's certificate has to name the \
+             host that it advertises. Read when the node starts.",
+    ),
+    ConfigDef::string("internode.ssl.keystore.type", "PEM")
+        .check(Validator::OneOf(&["PEM"]))
+        .low()
+        .own()
+        .doc("Format of `internode.ssl.keystore.location`."),
+    ConfigDef::string("internode.ssl.truststore.location", "").nullable().own().doc(
+        "PEM file with the certificates of the authorities that sign the nodes' certificates. Whoever has a \
+             certificate of them counts as a node, so they must sign for this cluster alone. Read when the \
+             node starts.",
+    ),
+    ConfigDef::string("internode.ssl.truststore.type", "PEM")
+        .check(Validator::OneOf(&["PEM"]))
+        .low()
+        .own()
+        .doc("Format of `internode.ssl.truststore.location`."),
     ConfigDef::boolean("allow.insecure.listeners", "false").high().own().doc(
         "Whether listeners that authenticate nobody may be bound to other addresses than loopback. \
          Whoever reaches such a listener may read, write and delete everything.",
@@ -95,7 +121,8 @@ pub const OWN_COORDINATOR: &[ConfigDef] = &[
     ),
     ConfigDef::string("internode.listener", ":9081").of_coordinator().high().own().doc(
         "Address on which brokers and other coordinators are served, as `host:port`; no host means \
-         loopback. For now it has to be on loopback, because nodes cannot prove yet who they are.",
+         loopback. Off loopback nodes have to prove who they are: by `internode.ssl.…`, by \
+         `cluster.secret.file`, or both.",
     ),
     ConfigDef::string("internode.advertised.listener", "").nullable().of_coordinator().own().doc(
         "Address at which brokers and other coordinators reach this one; where none is given, \
