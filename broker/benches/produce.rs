@@ -220,11 +220,8 @@ fn services(
 ) -> Arc<Services> {
     let cluster = Str::from_static("AAAAAAAAAAAAAAAAAAAAAQ");
     let identity = Arc::new(Identity::new(cluster, BrokerId(1), 1));
-    let node = NodeIdentity {
-        identity: Arc::clone(&identity),
-        boot_id: "boot".into(),
-        secret_proof: None,
-    };
+    let node =
+        NodeIdentity { identity: Arc::clone(&identity), boot_id: "boot".into(), secret: None };
     let connector = Connector::new(Arc::new(Nobody), image.clone(), node);
     let relay = Relay::new(&connector, Bounds::default(), Arc::clone(&identity), image.clone());
     tokio::spawn(connector.run(CancellationToken::new()));

@@ -11,7 +11,8 @@ use ottla_broker::broker::{Broker, Handle};
 use ottla_broker::config::{Config, etcd};
 use ottla_broker::machine;
 use ottla_broker::relay::StreamTransport;
-use ottla_client::connection::TcpConnector;
+use ottla_client::connection::{Connector, TcpConnector};
+use ottla_client::tls::{NodeTls, TlsConnector};
 use ottla_metadata::store::etcd::EtcdStore;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -89,7 +90,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupts = Interrupts::new()?;
     let store = Arc::new(EtcdStore::new(etcd(&config.server)?)?);
-    let coordinators = Arc::new(StreamTransport::new(Arc::new(TcpConnector::default())));
+    let coordinators = Arc::new(StreamTransport::new(streams(&config)?));
     let handle = tokio::select! {
         handle = Broker::start(config, store, coordinators) => handle?,
         () = interrupts.next() => {
@@ -98,6 +99,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     run_until_stopped(handle, interrupts).await
+}
+
+/// Reaches coordinators: under TLS where it is set up.
+fn streams(config: &Config) -> anyhow::Result<Arc<dyn Connector>> {
+    let tcp = TcpConnector::default();
+    let Some(files) = &config.internode_tls else { return Ok(Arc::new(tcp)) };
+    let tls = NodeTls::load(files).context("internode.ssl")?;
+    Ok(Arc::new(TlsConnector::new(tcp, tls, tcp.timeout)))
 }
 
 async fn run_until_stopped(handle: Handle, mut interrupts: Interrupts) -> anyhow::Result<()> {

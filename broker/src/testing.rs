@@ -301,8 +301,7 @@ pub(crate) fn services(
     let (config, _) = Config::parse("test", b"node.id=1\nnum.partitions=3", &[]).unwrap();
     let identity = Arc::new(Identity::new(Str::from_static(CLUSTER_ID), BrokerId(1), 100));
     let image = ImageReader::fixed(image);
-    let node =
-        NodeIdentity { identity: Arc::clone(&identity), boot_id: "b".into(), secret_proof: None };
+    let node = NodeIdentity { identity: Arc::clone(&identity), boot_id: "b".into(), secret: None };
     let connector = Connector::new(transport, image.clone(), node);
     let relay = Relay::new(&connector, Bounds::default(), Arc::clone(&identity), image.clone());
     tokio::spawn(connector.run(CancellationToken::new()));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_client::connection::TcpConnector;
+use ottla_client::internode::{ClusterSecret, SecretError};
 use ottla_metadata::highest_seen::{HighestSeen, HighestSeenError, WentBackwards};
 use ottla_metadata::image::{FeedConfig, Image, ImageFeed, ImageReader};
 use ottla_metadata::keys::KeySpace;
@@ -63,6 +64,9 @@ pub enum StartError {
     /// The broker id cannot be claimed.
     #[error(transparent)]
     Claim(#[from] ClaimError),
+    /// The cluster's secret cannot be used.
+    #[error("cluster.secret.file: {0}")]
+    Secret(#[from] SecretError),
     /// A thread cannot be started, or ended badly.
     #[error("{0}")]
     Thread(#[from] std::io::Error),
@@ -77,6 +81,7 @@ const REMIND: Duration = Duration::from_secs(5);
 /// What is built up on the way.
 struct Start<I: LogIo> {
     config: Arc<Config>,
+    secret: Option<Arc<ClusterSecret>>,
     environment: Environment<I>,
     image: ImageReader,
     stage: watch::Sender<Stage>,
@@ -183,8 +188,10 @@ impl<I: LogIo> Start<I> {
         }
         let (feed, image) = ImageFeed::new(Arc::clone(&environment.store), feed);
         let stop = CancellationToken::new();
+        let secret = config.cluster_secret_file.as_deref().map(ClusterSecret::read).transpose()?;
         let start = Self {
             config: Arc::new(config),
+            secret: secret.map(Arc::new),
             environment,
             image,
             stage: watch::channel(Stage::WaitingForStore).0,
@@ -321,7 +328,7 @@ impl<I: LogIo> Start<I> {
         let node = NodeIdentity {
             identity: Arc::clone(identity),
             boot_id: self.environment.boot_id.clone(),
-            secret_proof: None,
+            secret: self.secret.clone(),
         };
         let transport: Arc<dyn CoordinatorTransport> = Arc::clone(&self.environment.coordinators);
         let connector = Connector::new(transport, self.image.clone(), node);

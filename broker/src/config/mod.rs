@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_client::tls::PemFiles;
 use ottla_metadata::config::{
     ConfigProblem, LoadError, Role, ServerConfig, load_server_properties,
 };
@@ -47,6 +48,8 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// File with the cluster's secret (`cluster.secret.file`).
     pub cluster_secret_file: Option<PathBuf>,
+    /// Key, certificate and authorities for links to coordinators (`internode.ssl.…`).
+    pub internode_tls: Option<PemFiles>,
     /// Topics are created when clients name them (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
     /// Partitions of a topic that is created so (`num.partitions`).
@@ -134,7 +137,11 @@ impl Config {
             network: network(&server)?,
             session_timeout: server.millis("broker.session.timeout.ms"),
             heartbeat_interval: server.millis("broker.heartbeat.interval.ms"),
-            cluster_secret_file: server.text("cluster.secret.file").map(PathBuf::from),
+            cluster_secret_file: path(&server, "cluster.secret.file"),
+            // Checked when it was loaded: there are both or none.
+            internode_tls: path(&server, "internode.ssl.keystore.location")
+                .zip(path(&server, "internode.ssl.truststore.location"))
+                .map(|(keystore, truststore)| PemFiles { keystore, truststore }),
             auto_create_topics: server.boolean("auto.create.topics.enable"),
             num_partitions: server.int("num.partitions"),
             default_replication_factor: i16::try_from(server.int("default.replication.factor"))
@@ -143,6 +150,10 @@ impl Config {
             server: Arc::new(server),
         })
     }
+}
+
+fn path(server: &ServerConfig, name: &str) -> Option<PathBuf> {
+    server.text(name).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn network(server: &ServerConfig) -> Result<NetworkConfig, ConfigError> {

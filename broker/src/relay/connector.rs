@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use ottla_client::internode::ClusterSecret;
 use ottla_metadata::image::ImageReader;
 use ottla_metadata::model::Endpoint;
+use ottla_protocol::Str;
 use ottla_protocol::messages::node_hello_request::NodeHelloRequest;
-use ottla_protocol::{ErrorCode, Str};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::greeting::greet;
 use super::link::{CoordinatorLink, CoordinatorTransport};
 use crate::identity::Identity;
 
@@ -22,8 +23,8 @@ pub struct NodeIdentity {
     pub identity: Arc<Identity>,
     /// Boot id of the machine.
     pub boot_id: String,
-    /// Proves that it knows the cluster's secret, if there is one.
-    pub secret_proof: Option<Bytes>,
+    /// What it and the coordinator have to know, if nodes prove themselves so.
+    pub secret: Option<Arc<ClusterSecret>>,
 }
 
 /// The task that connects.
@@ -47,8 +48,29 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Time to connect and be greeted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Failures are logged as such from the second on: one is normal when coordinators change places.
+/// A failure is logged when it comes a second time: one is normal when coordinators change places.
 const QUIET_FAILURES: u32 = 1;
+/// So many repetitions are logged as one.
+const REPETITIONS: u32 = 30;
+
+/// What was logged about a coordinator that cannot be used: attempts come once a second, and often fail alike.
+#[derive(Debug, Default)]
+struct Complaints {
+    reason: String,
+    times: u32,
+}
+
+impl Complaints {
+    /// Whether the log should say it.
+    fn is_news(&mut self, reason: &str) -> bool {
+        if self.reason != reason {
+            reason.clone_into(&mut self.reason);
+            self.times = 0;
+        }
+        self.times = self.times.saturating_add(1);
+        self.times % REPETITIONS == QUIET_FAILURES + 1
+    }
+}
 
 impl Connector {
     /// Not connected yet; [`Connector::run`] does it.
@@ -75,7 +97,8 @@ impl Connector {
     }
 
     async fn keep_connected(&mut self) {
-        let mut failures = 0;
+        let mut failures: u32 = 0;
+        let mut complaints = Complaints::default();
         loop {
             let Some(active) = self.active() else {
                 self.image_changed().await;
@@ -85,12 +108,13 @@ impl Connector {
             match connected.unwrap_or_else(|_| Err("no greeting in time".to_owned())) {
                 Ok(link) => {
                     failures = 0;
+                    complaints = Complaints::default();
                     tracing::info!(coordinator = %active.endpoint, term = active.term, "connected to the coordinator");
                     self.use_link(link, &active).await;
                     tracing::info!(coordinator = %active.endpoint, "disconnected from the coordinator");
                 }
                 Err(reason) => {
-                    if QUIET_FAILURES <= failures {
+                    if complaints.is_news(&reason) {
                         tracing::warn!(
                             coordinator = %active.endpoint, reason,
                             "cannot reach the active coordinator; topics cannot be created or changed until it answers"
@@ -123,16 +147,11 @@ impl Connector {
             boot_id: Str::from(self.node.boot_id.as_str()),
             broker_epoch: identity.broker_epoch(),
             version: Str::from_static(env!("CARGO_PKG_VERSION")),
-            secret_proof: self.node.secret_proof.clone(),
             ..NodeHelloRequest::default()
         };
-        let greeting =
-            link.hello(hello, CONNECT_TIMEOUT).await.map_err(|error| error.to_string())?;
-        let code = ErrorCode::from_code(greeting.error_code);
-        if code != ErrorCode::None {
-            let message = greeting.error_message.unwrap_or_default();
-            return Err(format!("it refuses this broker: {}: {message}", code.name()));
-        }
+        let secret = self.node.secret.as_deref().map(|secret| (secret, rand::random()));
+        let greeting = greet(&*link, hello, secret, CONNECT_TIMEOUT).await;
+        let greeting = greeting.map_err(|error| error.to_string())?;
         if greeting.cluster_id != identity.cluster_id {
             return Err(format!("it belongs to another cluster, {}", greeting.cluster_id));
         }
@@ -164,5 +183,19 @@ impl Connector {
         if self.image.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_failing_alike_is_said_now_and_then() {
+        let mut complaints = Complaints::default();
+        let said = (0..60).filter(|_| complaints.is_news("refused")).count();
+        assert_eq!(said, 2);
+        assert!(!complaints.is_news("another"), "once may be chance");
+        assert!(complaints.is_news("another"));
     }
 }

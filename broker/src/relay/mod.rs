@@ -8,6 +8,7 @@
 mod bounds;
 mod client_link;
 mod connector;
+mod greeting;
 mod heartbeat;
 mod link;
 
@@ -31,6 +32,7 @@ use tokio::time::timeout;
 pub use bounds::{Bounds, CallClass};
 pub use client_link::StreamTransport;
 pub use connector::{Connector, NodeIdentity};
+pub use greeting::{GreetingError, greet};
 pub use heartbeat::{BrokerState, Heartbeat, Standing};
 pub use link::{CoordinatorLink, CoordinatorTransport, LinkError, LinkFuture};
 

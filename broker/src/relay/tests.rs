@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_client::internode::ClusterSecret;
 use ottla_metadata::image::ImageReader;
 use ottla_protocol::Str;
 use ottla_protocol::types::BrokerId;
@@ -20,13 +21,17 @@ struct Node {
 }
 
 fn node(coordinator: &Arc<ScriptedCoordinator>, cluster_id: &'static str) -> Node {
+    node_with(coordinator, cluster_id, None)
+}
+
+fn node_with(
+    coordinator: &Arc<ScriptedCoordinator>,
+    cluster_id: &'static str,
+    secret: Option<Arc<ClusterSecret>>,
+) -> Node {
     let identity = Arc::new(Identity::new(Str::from_static(cluster_id), BrokerId(1), 77));
     let image = ImageReader::fixed(ImageBuilder::new().build());
-    let node = NodeIdentity {
-        identity: Arc::clone(&identity),
-        boot_id: "boot".into(),
-        secret_proof: None,
-    };
+    let node = NodeIdentity { identity: Arc::clone(&identity), boot_id: "boot".into(), secret };
     let transport = Arc::new(ScriptedTransport(Arc::clone(coordinator)));
     let connector = Connector::new(transport, image.clone(), node);
     let relay = Relay::new(&connector, Bounds::default(), Arc::clone(&identity), image.clone());
@@ -71,6 +76,20 @@ async fn coordinator_of_another_cluster_or_one_that_is_not_active_is_not_used() 
     assert!(waiting.relay.link(Duration::from_secs(5)).await.is_err());
     let hellos = standby.hellos.lock().unwrap().len();
     assert!((3..30).contains(&hellos), "{hellos} attempts in five seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn coordinator_that_does_not_prove_itself_is_told_nothing_but_a_greeting() {
+    let coordinator = ScriptedCoordinator::new(|_| Err(LinkError::TimedOut));
+    let secret = ClusterSecret::new(&[7; 32]).map(Arc::new);
+    let node = node_with(&coordinator, CLUSTER_ID, secret);
+    let unreachable = node.relay.link(Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!(unreachable, RelayError::NoCoordinator);
+    let hellos = coordinator.hellos.lock().unwrap();
+    assert!(2 <= hellos.len(), "it goes on trying");
+    assert!(hellos.iter().all(|hello| hello.nonce.is_some() && hello.secret_proof.is_none()));
+    let nonces: std::collections::HashSet<_> = hellos.iter().map(|it| it.nonce.clone()).collect();
+    assert_eq!(nonces.len(), hellos.len(), "each connection has a nonce of its own");
 }
 
 #[tokio::test(start_paused = true)]

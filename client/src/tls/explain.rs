@@ -6,7 +6,7 @@ use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
 /// Says what the error means and what to do. Errors that are none of TLS say themselves.
 pub(super) fn explain(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::UnexpectedEof {
+    if is_end(error.kind()) {
         return "the other side closed the connection before TLS was agreed on: it may not speak TLS \
                 (internode.ssl.* set on one side only), and its log may say more"
             .to_owned();
@@ -28,6 +28,16 @@ pub(super) fn explain(error: &io::Error) -> String {
     }
 }
 
+fn is_end(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
 /// Whether [`explain`] has anything to add.
 pub(super) fn is_of_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Error>())
@@ -42,7 +52,8 @@ fn certificate(problem: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the other side's certificate is not valid yet: compare the clocks of both machines".to_owned()
         }
-        CertificateError::UnknownIssuer => {
+        // An authority that was made anew under the same name signs, but not as the one that is trusted.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "no authority that this node trusts has signed the other side's certificate: the authority that \
              did belongs in this node's internode.ssl.truststore.location, or the certificate is a stranger's"
                 .to_owned()
@@ -76,7 +87,7 @@ fn refused(alert: AlertDescription) -> String {
         AlertDescription::CertificateRequired => {
             "this node shows no certificate: set internode.ssl.keystore.location"
         }
-        AlertDescription::UnknownCA => {
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
             "it trusts no authority that signed this node's certificate: compare this node's \
              internode.ssl.keystore.location with the other's internode.ssl.truststore.location"
         }
