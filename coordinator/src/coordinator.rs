@@ -87,6 +87,8 @@ pub struct Services {
     pub(crate) budgets: Arc<Budgets>,
     /// What other nodes have to know.
     pub(crate) secret: Option<Arc<ClusterSecret>>,
+    /// The hosts of the REST API's addresses.
+    pub(crate) http_hosts: Arc<[String]>,
     /// What this node's file says: it holds for topics where nothing else is set.
     pub(crate) file: Arc<ConfigMap>,
 }
@@ -139,6 +141,11 @@ impl Coordinator {
             clock: Clock::system(),
             budgets: Arc::default(),
             secret: secret.map(Arc::new),
+            http_hosts: [&config.http, &config.http_advertised]
+                .into_iter()
+                .flatten()
+                .map(|endpoint| endpoint.host.clone())
+                .collect(),
             file: Arc::new(config.admin.file.clone()),
         };
         let tasks = TaskTracker::new();

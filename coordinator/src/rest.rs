@@ -11,6 +11,7 @@ mod configs;
 mod extract;
 mod limits;
 mod metrics;
+mod origin;
 mod paging;
 mod partitions;
 mod probes;

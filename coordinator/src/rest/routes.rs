@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::state::Rest;
 use super::{
-    brokers, cluster, configs, limits, metrics, partitions, probes, problem, proxy, topics,
+    brokers, cluster, configs, limits, metrics, origin, partitions, probes, problem, proxy, topics,
 };
 
 #[derive(OpenApi)]
@@ -51,6 +51,7 @@ pub(super) fn router(rest: Rest) -> Router {
         .layer(from_fn_with_state(rest.clone(), limits::bound));
     v1.merge(process)
         .fallback(problem::nothing_here)
+        .layer(from_fn_with_state(rest.clone(), origin::refuse_pages))
         .layer(from_fn(problem::finish))
         .layer(from_fn_with_state(rest.clone(), metrics::count))
         .with_state(rest)

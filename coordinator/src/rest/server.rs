@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::caller::ClientAddress;
+use super::origin::OwnAddress;
 use super::routes::router;
 use super::state::Rest;
 
@@ -56,9 +57,9 @@ pub(super) async fn serve(
             accepted = accept(&listener, &permits) => accepted,
         };
         match accepted {
-            Ok((stream, client, permit)) => {
+            Ok((stream, ends, permit)) => {
                 let connection = Connection::new(stream, patience.idle, permit);
-                let routes = Routes::new(router.clone(), client);
+                let routes = Routes::new(router.clone(), ends);
                 connections.spawn(converse(connection, routes, patience.head, stop.clone()));
             }
             Err(error) => {
@@ -75,13 +76,17 @@ pub(super) async fn serve(
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, ClientAddress, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, Ends, OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await.expect("it is never closed");
     let (stream, address) = listener.accept().await?;
     // Answers are small and whole; waiting for more to send would only delay them.
     stream.set_nodelay(true)?;
-    Ok((stream, ClientAddress(address), permit))
+    let own = OwnAddress(stream.local_addr()?);
+    Ok((stream, (ClientAddress(address), own), permit))
 }
+
+/// The addresses of a connection.
+type Ends = (ClientAddress, OwnAddress);
 
 /// One connection, request after request.
 async fn converse(connection: Connection, routes: Routes, head: Duration, stop: CancellationToken) {
@@ -100,15 +105,15 @@ async fn converse(connection: Connection, routes: Routes, head: Duration, stop: 
     }
 }
 
-/// The routes as one connection sees them: every request knows where it comes from.
+/// The routes as one connection sees them: every request knows where it comes from, and where it came to.
 struct Routes {
     router: TowerToHyperService<Router>,
-    client: ClientAddress,
+    ends: Ends,
 }
 
 impl Routes {
-    fn new(router: Router, client: ClientAddress) -> Self {
-        Self { router: TowerToHyperService::new(router), client }
+    fn new(router: Router, ends: Ends) -> Self {
+        Self { router: TowerToHyperService::new(router), ends }
     }
 }
 
@@ -118,7 +123,9 @@ impl Service<Request<Incoming>> for Routes {
     type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.client);
+        let (client, own) = self.ends;
+        request.extensions_mut().insert(client);
+        request.extensions_mut().insert(own);
         self.router.call(request)
     }
 }

@@ -57,6 +57,11 @@ impl Rest {
         &self.inner.services.file
     }
 
+    /// The hosts by which the API is called, beside localhost and addresses.
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.inner.services.http_hosts
+    }
+
     pub(super) fn metrics(&self) -> &RestMetrics {
         &self.inner.metrics
     }

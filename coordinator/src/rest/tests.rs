@@ -3,6 +3,7 @@
 mod cluster;
 mod configs;
 mod errors;
+mod pages;
 mod passive;
 mod topics;
 
