@@ -438,7 +438,9 @@ impl Terms {
         self.parts.metrics.active.set(1);
         self.leadership.send_modify(|leadership| leadership.is_me = true);
         tracing::info!("this coordinator is the active one");
-        let upkeep = maintenance::run(self.services.store.clone(), self.services.metrics.clone());
+        let services = &self.services;
+        let (store, images) = (services.store.clone(), services.images.clone());
+        let upkeep = maintenance::run(store, images, services.metrics.clone());
         tokio::select! {
             () = driver.run(queue, &stop) => {}
             () = upkeep => {}

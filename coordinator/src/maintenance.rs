@@ -4,30 +4,64 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_metadata::store::{MetaStore, Status};
+use ottla_metadata::image::ImageReader;
+use ottla_metadata::store::{MetaStore, Status, StoreError};
 
 use crate::metrics::Metrics;
 
 /// Keeps the store's history short, and shows its size, until it is dropped.
-pub(crate) async fn run(store: Arc<dyn MetaStore>, metrics: Metrics) {
+pub(crate) async fn run(store: Arc<dyn MetaStore>, images: ImageReader, metrics: Metrics) {
+    let mut upkeep = Upkeep { store, images, metrics, is_denied: false };
     let mut history = History::default();
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
-        let status = match store.status().await {
-            Ok(status) => status,
+        let Some(revision) = upkeep.look().await else { continue };
+        if let Some(revision) = history.note(revision) {
+            upkeep.drop_before(revision).await;
+        }
+    }
+}
+
+struct Upkeep {
+    store: Arc<dyn MetaStore>,
+    images: ImageReader,
+    metrics: Metrics,
+    /// Whether the log says already that this user may not see the store's state.
+    is_denied: bool,
+}
+
+impl Upkeep {
+    /// Shows how full the store is, and returns its revision, or one before it.
+    async fn look(&mut self) -> Option<i64> {
+        match self.store.status().await {
+            Ok(status) => {
+                show(&status, &self.metrics);
+                Some(status.revision)
+            }
+            // Newer etcds show it to the root user only. History is dropped all the same.
+            Err(StoreError::Denied { reason }) => {
+                if !std::mem::replace(&mut self.is_denied, true) {
+                    tracing::info!(
+                        reason,
+                        "this user of etcd may not see how full etcd is, so there are no metrics and no \
+                         warnings of it: watch etcd itself, or give the user the role root"
+                    );
+                }
+                Some(self.images.load().revision()).filter(|revision| 0 < *revision)
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot see how full the metadata store is");
-                continue;
+                None
             }
-        };
-        show(&status, &metrics);
-        if let Some(revision) = history.note(status.revision) {
-            match store.compact(revision).await {
-                Ok(()) => tracing::debug!(revision, "dropped old history of the metadata store"),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot drop old history of the metadata store");
-                }
+        }
+    }
+
+    async fn drop_before(&self, revision: i64) {
+        match self.store.compact(revision).await {
+            Ok(()) => tracing::debug!(revision, "dropped old history of the metadata store"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot drop old history of the metadata store");
             }
         }
     }

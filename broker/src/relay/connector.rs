@@ -46,12 +46,32 @@ struct Active {
 /// Pause after the first failure; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The longest before a coordinator is asked again that is elected and has yet to take over.
+const SOON_MAX: Duration = Duration::from_millis(200);
 /// Time to connect and be greeted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A failure is logged when it comes a second time: one is normal when coordinators change places.
 const QUIET_FAILURES: u32 = 1;
 /// So many repetitions are logged as one.
 const REPETITIONS: u32 = 30;
+
+/// Why a coordinator cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("it is not, or not yet, the active one")]
+    NotActive,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    fn pause_max(&self) -> Duration {
+        match self {
+            Self::NotActive => SOON_MAX,
+            Self::Other(_) => PAUSE_MAX,
+        }
+    }
+}
 
 /// What was logged about a coordinator that cannot be used: attempts come once a second, and often fail alike.
 #[derive(Debug, Default)]
@@ -105,7 +125,9 @@ impl Connector {
                 continue;
             };
             let connected = timeout(CONNECT_TIMEOUT, self.connect(&active)).await;
-            match connected.unwrap_or_else(|_| Err("no greeting in time".to_owned())) {
+            match connected
+                .unwrap_or_else(|_| Err(Failure::Other("no greeting in time".to_owned())))
+            {
                 Ok(link) => {
                     failures = 0;
                     complaints = Complaints::default();
@@ -113,17 +135,21 @@ impl Connector {
                     self.use_link(link, &active).await;
                     tracing::info!(coordinator = %active.endpoint, "disconnected from the coordinator");
                 }
-                Err(reason) => {
+                Err(failure) => {
+                    let reason = failure.to_string();
                     if complaints.is_news(&reason) {
                         tracing::warn!(
                             coordinator = %active.endpoint, reason,
                             "cannot reach the active coordinator; topics cannot be created or changed until it answers"
                         );
                     }
-                    let pause = PAUSE_MIN.saturating_mul(1 << failures.min(8)).min(PAUSE_MAX);
+                    let pause =
+                        PAUSE_MIN.saturating_mul(1 << failures.min(8)).min(failure.pause_max());
                     failures = failures.saturating_add(1);
-                    // A new coordinator is worth an attempt at once.
-                    let _ = timeout(pause, self.wait_for_other(&active)).await;
+                    // A new coordinator is worth an attempt at once, and has failed at nothing yet.
+                    if timeout(pause, self.wait_for_other(&active)).await.is_ok() {
+                        failures = 0;
+                    }
                 }
             }
         }
@@ -136,9 +162,10 @@ impl Connector {
         Some(Active { term: controller.create_revision, endpoint })
     }
 
-    async fn connect(&self, active: &Active) -> Result<Arc<dyn CoordinatorLink>, String> {
+    async fn connect(&self, active: &Active) -> Result<Arc<dyn CoordinatorLink>, Failure> {
         let endpoint = active.endpoint.clone();
-        let link = self.transport.connect(endpoint).await.map_err(|error| error.to_string())?;
+        let other = |error: &dyn std::error::Error| Failure::Other(error.to_string());
+        let link = self.transport.connect(endpoint).await.map_err(|error| other(&error))?;
         let identity = &self.node.identity;
         let hello = NodeHelloRequest {
             node_id: identity.broker_id.0,
@@ -151,12 +178,13 @@ impl Connector {
         };
         let secret = self.node.secret.as_deref().map(|secret| (secret, rand::random()));
         let greeting = greet(&*link, hello, secret, CONNECT_TIMEOUT).await;
-        let greeting = greeting.map_err(|error| error.to_string())?;
+        let greeting = greeting.map_err(|error| other(&error))?;
         if greeting.cluster_id != identity.cluster_id {
-            return Err(format!("it belongs to another cluster, {}", greeting.cluster_id));
+            let reason = format!("it belongs to another cluster, {}", greeting.cluster_id);
+            return Err(Failure::Other(reason));
         }
         if !greeting.is_active {
-            return Err("it is not, or not yet, the active one".to_owned());
+            return Err(Failure::NotActive);
         }
         Ok(link)
     }
