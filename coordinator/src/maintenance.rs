@@ -117,7 +117,76 @@ const _: () = assert!(300 <= INTERVAL.as_secs() * INTERVALS_KEPT as u64, "five m
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use ottla_metadata::store::{
+        BoxFuture, GuardedWrite, KeyRange, Lease, LeaseId, Outcome, Page, RangeRequest, Watch,
+    };
+
     use super::*;
+    use crate::controller::testing::World;
+
+    /// A store that shows its state to somebody else only, as newer etcds do.
+    #[derive(Debug, Default)]
+    struct Discreet {
+        compacted: Mutex<Vec<i64>>,
+    }
+
+    fn denied<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
+        let reason = "etcdserver: permission denied".to_owned();
+        Box::pin(std::future::ready(Err(StoreError::Denied { reason })))
+    }
+
+    impl MetaStore for Discreet {
+        fn range(&self, _: RangeRequest) -> BoxFuture<'_, Result<Page, StoreError>> {
+            denied()
+        }
+
+        fn txn(&self, _: GuardedWrite) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+            denied()
+        }
+
+        fn watch(&self, _: KeyRange, _: i64) -> BoxFuture<'_, Result<Box<dyn Watch>, StoreError>> {
+            denied()
+        }
+
+        fn lease_grant(&self, _: Duration) -> BoxFuture<'_, Result<Lease, StoreError>> {
+            denied()
+        }
+
+        fn lease_keep_alive(&self, _: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>> {
+            denied()
+        }
+
+        fn lease_revoke(&self, _: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
+            denied()
+        }
+
+        fn compact(&self, revision: i64) -> BoxFuture<'_, Result<(), StoreError>> {
+            self.compacted.lock().unwrap().push(revision);
+            Box::pin(std::future::ready(Ok(())))
+        }
+
+        fn status(&self) -> BoxFuture<'_, Result<Status, StoreError>> {
+            denied()
+        }
+    }
+
+    #[tokio::test]
+    async fn history_is_dropped_though_the_store_does_not_show_its_state() {
+        let store = Arc::new(Discreet::default());
+        let mut world = World::new();
+        world.start_broker(1);
+        let images = ImageReader::fixed(world.image().clone());
+        let metrics = Metrics::new();
+        let mut upkeep = Upkeep { store: store.clone(), images, metrics, is_denied: false };
+        for _ in 0..2 {
+            assert_eq!(upkeep.look().await, Some(world.revision()));
+        }
+        assert!(upkeep.is_denied, "which the log says once");
+        upkeep.drop_before(world.revision()).await;
+        assert_eq!(*store.compacted.lock().unwrap(), [world.revision()]);
+    }
 
     #[test]
     fn five_minutes_of_history_are_kept() {
