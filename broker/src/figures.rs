@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use ottla_metadata::image::Image;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -44,6 +44,13 @@ struct Counts {
     leads: i64,
     under_replicated: i64,
     under_min_in_sync: i64,
+    at_min_in_sync: i64,
+}
+
+/// Label of figures per follower.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FollowerLabel {
+    follower: i32,
 }
 
 /// Adds these figures to the broker's metrics.
@@ -61,6 +68,14 @@ pub(crate) fn register(services: &Arc<Services>) {
             ("failedfetchrequests", "Partitions that Fetch failed for", &data.failed_fetch),
         ] {
             let name = format!("kafka_server_brokertopicmetrics_{name}");
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, counter) in [
+            ("isrshrinks", "In-sync sets of led partitions that shrank", &data.isr.shrinks),
+            ("isrexpands", "In-sync sets of led partitions that grew", &data.isr.expands),
+            ("failedisrupdates", "Changes of in-sync sets that were refused", &data.isr.failed),
+        ] {
+            let name = format!("kafka_server_replicamanager_{name}");
             registry.register(name, help, counter.clone());
         }
     });
@@ -84,18 +99,34 @@ impl Collector for Figures {
                 "Led partitions with fewer replicas in sync than min.insync.replicas",
                 counts.under_min_in_sync,
             ),
+            (
+                "atminisrpartitioncount",
+                "Led partitions with just as many replicas in sync as min.insync.replicas",
+                counts.at_min_in_sync,
+            ),
         ] {
             let gauge = ConstGauge::new(count);
             let name = format!("{prefix}_{name}");
             let metric = encoder.encode_descriptor(&name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
         }
+        let lags = Family::<FollowerLabel, Gauge>::default();
         let sizes = Family::<PartitionLabel, Gauge>::default();
         for handle in services.data.partitions.all() {
             let view = handle.view();
             let label = PartitionLabel { topic: handle.topic.to_string(), partition: handle.index };
             sizes.get_or_create(&label).set(i64::try_from(view.log.size()).unwrap_or(i64::MAX));
+            for follower in &view.followers {
+                // Who has not fetched in this epoch is behind by everything.
+                let lag = view.log_end.0 - follower.end.max(view.log_start).0;
+                let label = FollowerLabel { follower: follower.broker.0 };
+                let gauge = lags.get_or_create(&label);
+                gauge.set(gauge.get().max(lag));
+            }
         }
+        let help = "Records that a follower lacks of the partition led here that it lags most with";
+        let name = "ottla_broker_follower_lag_max";
+        lags.encode(encoder.encode_descriptor(name, help, None, lags.metric_type())?)?;
         let help = "Bytes of a partition's log on this broker";
         let metric =
             encoder.encode_descriptor("kafka_log_log_size", help, None, sizes.metric_type())?;
@@ -115,7 +146,9 @@ fn counts(image: &Image, broker: i32) -> Counts {
         let min = image.topic_by_id(topic).and_then(|topic| {
             topic.configs.get("min.insync.replicas").and_then(|min| min.parse::<usize>().ok())
         });
-        counts.under_min_in_sync += i64::from(partition.isr.len() < min.unwrap_or(1));
+        let min = min.unwrap_or(1).min(partition.replicas.len());
+        counts.under_min_in_sync += i64::from(partition.isr.len() < min);
+        counts.at_min_in_sync += i64::from(partition.isr.len() == min);
     }
     counts
 }

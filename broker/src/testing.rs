@@ -92,29 +92,7 @@ impl ImageBuilder {
 
     /// A broker with the listeners of these names, on port 9000 + id.
     pub(crate) fn broker(self, id: i32, fenced: bool, listeners: &[&str]) -> Self {
-        let listeners = listeners.iter().map(|name| Listener {
-            name: (*name).into(),
-            host: format!("{}.example", name.to_lowercase()),
-            port: 9000 + u16::try_from(id).unwrap(),
-            security_protocol: SecurityProtocol::Plaintext,
-        });
-        let record = BrokerRecord {
-            broker_epoch: i64::from(id) * 100,
-            fenced,
-            draining: false,
-            boot_id: "b".into(),
-            incarnation_id: Uuid::ONE,
-            listeners: listeners.collect(),
-            inter_broker_listener: "PLAINTEXT".into(),
-            rack: Some(format!("rack-{id}")),
-            log_dirs: vec![Uuid::ONE],
-            offline_log_dirs: Vec::new(),
-            features: BTreeMap::new(),
-            version: "0".into(),
-            http: None,
-            rest: Default::default(),
-        };
-        self.put(&Key::Broker(id), &record)
+        self.put(&Key::Broker(id), &broker_record(id, fenced, listeners))
     }
 
     /// A topic whose partitions are led by `leaders`, each with all of `replicas`.
@@ -151,6 +129,32 @@ impl ImageBuilder {
     pub(crate) fn build(self) -> Image {
         let page = Page { store_id: 7, revision: 1000, items: self.items, more: false };
         Image::from_items(&self.keys, &page).unwrap()
+    }
+}
+
+/// A broker in the life `100 · id`, in a rack of its own.
+pub(crate) fn broker_record(id: i32, fenced: bool, listeners: &[&str]) -> BrokerRecord {
+    let listeners = listeners.iter().map(|name| Listener {
+        name: (*name).into(),
+        host: format!("{}.example", name.to_lowercase()),
+        port: 9000 + u16::try_from(id).unwrap(),
+        security_protocol: SecurityProtocol::Plaintext,
+    });
+    BrokerRecord {
+        broker_epoch: i64::from(id) * 100,
+        fenced,
+        draining: false,
+        boot_id: "b".into(),
+        incarnation_id: Uuid::ONE,
+        listeners: listeners.collect(),
+        inter_broker_listener: "PLAINTEXT".into(),
+        rack: Some(format!("rack-{id}")),
+        log_dirs: vec![Uuid::ONE],
+        offline_log_dirs: Vec::new(),
+        features: BTreeMap::new(),
+        version: "0".into(),
+        http: None,
+        rest: Default::default(),
     }
 }
 

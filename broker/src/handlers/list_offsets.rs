@@ -14,6 +14,7 @@
 //! - What is not found, or not visible yet, is offset −1 and no error.
 //! - While a new leader's high watermark is below the start of its epoch, the end is not known:
 //!   OFFSET_NOT_AVAILABLE (LEADER_NOT_AVAILABLE before version 5).
+//! - Only the leader answers, but for a tool that compares replicas (replica −2).
 //! - Version 0 lists segments, and goes the way of the old message formats.
 
 use std::collections::HashSet;
@@ -36,6 +37,10 @@ use crate::services::Services;
 /// Serves ListOffsets.
 #[derive(Debug)]
 pub struct ListOffsets;
+
+/// Replica ids of those that are no replicas.
+const CONSUMER: i32 = -1;
+const DEBUGGING: i32 = -2;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -61,6 +66,11 @@ struct Terms {
     is_committed_only: bool,
     /// A replica asks: its broker id.
     replica: Option<BrokerId>,
+    /// A replica asks, or a tool that compares replicas: it wants to know how long the log is, not what
+    /// consumers see of it.
+    is_replica: bool,
+    /// The tool, which any replica answers.
+    is_tool: bool,
 }
 
 /// A place in a log.
@@ -93,6 +103,8 @@ async fn list(data: &DataPath, version: i16, request: ListOffsetsRequest) -> Lis
         version,
         is_committed_only: request.isolation_level == 1,
         replica: (0 <= request.replica_id).then_some(BrokerId(request.replica_id)),
+        is_replica: request.replica_id != CONSUMER,
+        is_tool: request.replica_id == DEBUGGING,
     };
     let resolver = data.resolver();
     let repeated = repeated(&request);
@@ -162,16 +174,18 @@ async fn find(
     let handle =
         resolver.find(id, partition.partition_index).map_err(|unroutable| unroutable.error)?;
     let view = handle.view_full();
-    view.check_leader(partition.current_leader_epoch)?;
+    if terms.is_tool {
+        view.check_epoch(partition.current_leader_epoch)?;
+    } else {
+        view.check_leader(partition.current_leader_epoch)?;
+    }
     let is_replica = |id: BrokerId| view.followers.iter().any(|follower| follower.broker == id);
     if terms.replica.is_some_and(|id| !is_replica(id)) {
         return Err(ErrorCode::NotLeaderOrFollower);
     }
     match timestamp {
-        // A follower that cannot fetch wants to know how long the log is, not what consumers see of it.
-        LATEST if terms.replica.is_some() => Ok(Place::named(view.log_end, view.leader_epoch.0)),
         LATEST => {
-            check_end_is_known(&view, terms.version)?;
+            check_end_is_known(&view, terms)?;
             Ok(Place::named(visible_end(&view, terms), view.leader_epoch.0))
         }
         EARLIEST | EARLIEST_LOCAL => {
@@ -184,7 +198,7 @@ async fn find(
             match found.filter(|found| found.offset < visible_end(&view, terms)) {
                 Some(found) => Ok(found.into()),
                 None => {
-                    check_end_is_known(&view, terms.version)?;
+                    check_end_is_known(&view, terms)?;
                     Ok(Place::NONE)
                 }
             }
@@ -193,14 +207,22 @@ async fn find(
 }
 
 fn visible_end(view: &View, terms: Terms) -> Offset {
-    if terms.is_committed_only { view.last_stable } else { view.high_watermark }
+    match terms {
+        Terms { is_replica: true, .. } => view.log_end,
+        Terms { is_committed_only: true, .. } => view.last_stable,
+        _ => view.high_watermark,
+    }
 }
 
-fn check_end_is_known(view: &View, version: i16) -> Result<(), ErrorCode> {
-    if view.epoch_start <= view.high_watermark {
+fn check_end_is_known(view: &View, terms: Terms) -> Result<(), ErrorCode> {
+    if terms.is_replica || view.epoch_start <= view.high_watermark {
         return Ok(());
     }
-    Err(if version < 5 { ErrorCode::LeaderNotAvailable } else { ErrorCode::OffsetNotAvailable })
+    Err(if terms.version < 5 {
+        ErrorCode::LeaderNotAvailable
+    } else {
+        ErrorCode::OffsetNotAvailable
+    })
 }
 
 /// Looks for a timestamp on a thread that may wait for the disk.

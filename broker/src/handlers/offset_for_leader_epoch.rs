@@ -115,6 +115,7 @@ mod tests {
         };
         assert_eq!(ask(6, 6).await, (ErrorCode::None, 6, 2), "without records of its own yet");
         assert_eq!(ask(6, 2).await, (ErrorCode::None, 2, 2));
+        assert_eq!(ask(6, 4).await, (ErrorCode::None, 2, 2), "the present epoch begins at the end");
         broker.append(&topic, 0, &batch(&["c"])).await;
         assert_eq!(ask(6, 2).await, (ErrorCode::None, 2, 2));
         assert_eq!(ask(6, 4).await, (ErrorCode::None, 2, 2), "the largest epoch below");

@@ -191,5 +191,8 @@ fn encode(
 }
 
 #[cfg(test)]
+#[path = "desk/testing.rs"]
+pub(crate) mod testing;
+#[cfg(test)]
 #[path = "desk/tests.rs"]
 mod tests;

@@ -126,3 +126,7 @@ impl Proposer {
         let _ = handle.inbox.report(Control::ProposalResolved { slot, id, outcome });
     }
 }
+
+#[cfg(test)]
+#[path = "proposer_tests.rs"]
+mod tests;

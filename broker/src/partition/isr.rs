@@ -379,7 +379,9 @@ impl Isr {
             }
             ProposalOutcome::Refused { error, is_in_doubt } => {
                 self.paused_until = now.saturating_add(REFUSAL_PAUSE);
-                if !is_in_doubt {
+                // Written it was, and ended this leadership: who it took in is in sync for whoever is next.
+                let is_written = error == ErrorCode::NewLeaderElected;
+                if !is_in_doubt && !is_written {
                     return None;
                 }
                 self.doubt(in_flight.isr);

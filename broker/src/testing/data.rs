@@ -57,7 +57,7 @@ pub(crate) struct TestCluster {
     pub(crate) folder: Arc<TempDir>,
 }
 
-/// A topic in the making: partitions of broker 1 alone, led by it.
+/// A topic in the making: partitions of broker 1 alone, led by it, unless the test says otherwise.
 pub(crate) struct TestTopic {
     pub(crate) name: &'static str,
     pub(crate) id: Uuid,
@@ -66,6 +66,9 @@ pub(crate) struct TestTopic {
     pub(crate) broker_epoch: i64,
     pub(crate) configs: Vec<(&'static str, &'static str)>,
     pub(crate) internal: bool,
+    pub(crate) leader: i32,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) in_sync: Vec<i32>,
 }
 
 impl TestTopic {
@@ -78,6 +81,9 @@ impl TestTopic {
             broker_epoch: EPOCH,
             configs: Vec::new(),
             internal: false,
+            leader: 1,
+            replicas: vec![1],
+            in_sync: vec![1],
         }
     }
 
@@ -113,7 +119,11 @@ impl TestCluster {
     pub(crate) async fn put_topic(&self, topic: &TestTopic) {
         let mut write = GuardedWrite::new();
         for number in 0..topic.partitions {
-            let partition = partition_led_by(1, (topic.leader_epoch, topic.broker_epoch));
+            let partition = Partition {
+                replicas: topic.replicas.clone(),
+                isr: topic.in_sync.clone(),
+                ..partition_led_by(topic.leader, (topic.leader_epoch, topic.broker_epoch))
+            };
             write = self.put(write, &Key::Partition(topic.id, number), &partition);
         }
         let configs = topic.configs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
@@ -126,6 +136,16 @@ impl TestCluster {
             rest: Default::default(),
         };
         self.write(self.put(write, &Key::Topic(topic.name.into()), &value)).await;
+    }
+
+    /// Lets in brokers, each in the life `100 · id` and a rack of its own.
+    pub(crate) async fn put_brokers(&self, ids: &[i32]) {
+        let mut write = GuardedWrite::new();
+        for id in ids {
+            let record = super::broker_record(*id, false, &["PLAINTEXT"]);
+            write = self.put(write, &Key::Broker(*id), &record);
+        }
+        self.write(write).await;
     }
 
     pub(crate) async fn delete_topic(&self, topic: &TestTopic) {
@@ -275,9 +295,18 @@ impl TestBroker {
         decode::<H::Request>(version, reply)
     }
 
+    /// Appends a batch to partition 0 with these acks, which must succeed; its base offset.
+    pub(crate) async fn append_with(&self, topic: &TestTopic, acks: i16, batch: &Batch) -> i64 {
+        self.produce((topic, 0), acks, batch).await
+    }
+
     /// Appends a batch, which must succeed; its base offset.
     pub(crate) async fn append(&self, topic: &TestTopic, partition: i32, batch: &Batch) -> i64 {
-        let request = produce_request((topic, partition), -1, batch.bytes.clone());
+        self.produce((topic, partition), -1, batch).await
+    }
+
+    async fn produce(&self, to: (&TestTopic, i32), acks: i16, batch: &Batch) -> i64 {
+        let request = produce_request(to, acks, batch.bytes.clone());
         let response = self.ask::<crate::handlers::Produce>(9, request).await.unwrap();
         let answer = &response.responses[0].partition_responses[0];
         assert_eq!(answer.error_code, 0, "{answer:?}");

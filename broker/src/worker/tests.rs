@@ -18,7 +18,10 @@ use ottla_storage::{
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::partition::{Acks, Address, Assignment, PartitionHandle, Role, TopicSettings};
+use crate::isr::Proposals;
+use crate::partition::{
+    Acks, Address, Assignment, PartitionHandle, ProposalOutcome, Role, TopicSettings,
+};
 use crate::testing::data::{batch, batch_at, sequenced};
 
 mod follow;
@@ -39,7 +42,11 @@ struct Bench {
     tickets: Tickets,
     now: Now,
     partitions: Vec<Arc<PartitionHandle>>,
+    proposals: Arc<Proposals>,
 }
+
+/// `replica.lag.time.max.ms` of the worker.
+const LAG: Duration = Duration::from_secs(30);
 
 fn open_dir(io: &SimIo) -> LogDir<SimIo> {
     let identity = DirIdentity {
@@ -90,7 +97,9 @@ impl Bench {
         let tickets = Tickets::default();
         let syncs = Arc::clone(&tickets);
         let start_sync = Box::new(move |slot, ticket| syncs.lock().unwrap().push((slot, ticket)));
-        let worker = Worker::new(BrokerId(1), Arc::clone(&inbox), shelf.clone(), start_sync);
+        let proposals = Arc::new(Proposals::default());
+        let worker = Worker::new(BrokerId(1), Arc::clone(&inbox), shelf.clone(), start_sync)
+            .with_proposals(Arc::clone(&proposals), LAG);
         let mut bench = Self {
             io,
             dir,
@@ -100,6 +109,7 @@ impl Bench {
             tickets,
             now: Now::default(),
             partitions: Vec::new(),
+            proposals,
         };
         for index in 0..count {
             bench.add(index, settings.clone());
@@ -131,6 +141,51 @@ impl Bench {
         };
         self.inbox.report(Control::Open(Box::new(open))).unwrap();
         self.partitions.push(handle);
+    }
+
+    /// Leads partition 0 in `epoch`, with broker 2 as a replica and these in sync.
+    fn lead(&mut self, epoch: i32, partition_epoch: i64, in_sync: &[i32]) {
+        let assignment = Assignment {
+            partition_epoch,
+            replicas: vec![BrokerId(1), BrokerId(2)],
+            in_sync: in_sync.iter().map(|id| BrokerId(*id)).collect(),
+            eligible: vec![(BrokerId(1), 10), (BrokerId(2), 20)],
+            ..leading(epoch)
+        };
+        let slot = self.partitions[0].slot;
+        self.inbox.report(Control::Assign { slot, assignment }).unwrap();
+        self.step();
+    }
+
+    /// Broker 2 has everything below `end`.
+    fn fetched(&mut self, leader_epoch: i32, end: i64) {
+        let slot = self.partitions[0].slot;
+        let item = FetchedItem {
+            slot,
+            leader_epoch: LeaderEpoch(leader_epoch),
+            end: Offset(end),
+            log_start: Offset(0),
+        };
+        let fetched = Fetched { broker: BrokerId(2), broker_epoch: 20, items: vec![item] };
+        self.inbox.report(Control::Fetched(Box::new(fetched))).unwrap();
+        self.step();
+    }
+
+    /// Steps when the worker wants to, until `seconds` are over.
+    fn live(&mut self, seconds: u64) {
+        let end = self.now.monotonic + Duration::from_secs(seconds);
+        while self.now.monotonic < end {
+            let next = self.step().next_deadline.unwrap_or(end).min(end);
+            let wait = next.saturating_sub(self.now.monotonic).max(Duration::from_millis(1));
+            self.now = self.now.after(wait);
+        }
+        self.step();
+    }
+
+    /// Brokers that were proposed to be in sync, if any were.
+    fn proposed(&self) -> Option<Vec<i32>> {
+        let proposed = self.proposals.take().pop()?;
+        Some(proposed.proposal.isr.iter().map(|(broker, _)| broker.0).collect())
     }
 
     fn step(&mut self) -> Progress {
@@ -324,6 +379,122 @@ fn records_are_deleted_up_to_the_high_watermark() {
     assert_eq!(delete(-2), Err(ErrorCode::OffsetOutOfRange));
     assert_eq!(delete(-1), Ok(Offset(3)));
     assert_eq!(bench.partitions[0].view().log_start, Offset(3));
+}
+
+#[test]
+fn many_requests_wait_in_line_for_the_replicas_in_sync() {
+    let mut bench = Bench::new(1, 1, TopicSettings::default());
+    bench.lead(1, 10, &[1, 2]);
+    let one = batch(&["a"]);
+    let tickets: Vec<_> = (0..50).map(|_| bench.send(Acks::All, &[(0, &one)])).collect();
+    bench.step();
+    assert!(tickets.iter().all(|ticket| result(ticket).is_none()));
+    bench.fetched(1, 20);
+    let answered =
+        |tickets: &[Arc<Ticket>]| tickets.iter().filter(|ticket| result(ticket).is_some()).count();
+    assert_eq!(answered(&tickets), 20);
+    bench.fetched(0, 50);
+    assert_eq!(answered(&tickets), 20, "checked against the log of a former epoch");
+    bench.fetched(1, 60);
+    assert_eq!(answered(&tickets), 20, "more than there is");
+    bench.fetched(1, 50);
+    assert_eq!(answered(&tickets), 50);
+    let late = bench.send(Acks::All, &[(0, &one)]);
+    bench.step();
+    bench.lead(2, 11, &[1, 2]);
+    assert_eq!(result(&late).unwrap().0, ErrorCode::NotLeaderOrFollower);
+}
+
+#[test]
+fn follower_that_lags_is_put_out_by_a_scan_and_not_before_its_time() {
+    let mut bench = Bench::new(1, 1, TopicSettings::default());
+    bench.lead(1, 10, &[1, 2]);
+    bench.fetched(1, 0);
+    bench.live(1000);
+    assert_eq!(bench.proposed(), None, "an idle follower has everything");
+    let waiting = bench.send(Acks::All, &[(0, &batch(&["a"]))]);
+    bench.step();
+    bench.live(30);
+    assert_eq!(bench.proposed(), None);
+    bench.live(16);
+    let proposed = bench.proposals.take().pop().unwrap();
+    assert_eq!(proposed.proposal.isr, [(BrokerId(1), -1)]);
+    assert_eq!(result(&waiting), None, "the controller has not decided");
+    bench.fetched(1, 1);
+    assert_eq!(result(&waiting), Some((ErrorCode::None, 0)), "it came after all");
+    let outcome = ProposalOutcome::Accepted {
+        leader_epoch: LeaderEpoch(1),
+        isr: vec![BrokerId(1)],
+        partition_epoch: 12,
+        is_recovering: false,
+    };
+    let (slot, id) = (bench.partitions[0].slot, proposed.proposal.id);
+    bench.inbox.report(Control::ProposalResolved { slot, id, outcome }).unwrap();
+    bench.step();
+    assert_eq!(bench.proposed(), Some(vec![1, 2]), "and is to come back");
+}
+
+/// A broker that was stopped for a minute finds its followers silent for a minute. They were not.
+#[test]
+fn broker_that_stood_still_does_not_shrink_its_sets_to_itself() {
+    for (pause, is_shrunk) in [(60, false), (1000, false)] {
+        let mut bench = Bench::new(1, 1, TopicSettings::default());
+        bench.lead(1, 10, &[1, 2]);
+        bench.fetched(1, 0);
+        bench.send(Acks::Leader, &[(0, &batch(&["a"]))]);
+        bench.step();
+        bench.live(3);
+        bench.now = bench.now.after(Duration::from_secs(pause));
+        bench.step();
+        bench.live(1);
+        assert_eq!(bench.proposed().is_some(), is_shrunk, "{pause} s");
+        bench.live(46);
+        assert_eq!(bench.proposed(), Some(vec![1]), "silent since, after all");
+    }
+}
+
+#[test]
+fn too_few_in_sync_refuse_before_the_append_and_hide_what_is_there() {
+    let settings = TopicSettings { in_sync_min: 2, ..TopicSettings::default() };
+    let mut bench = Bench::new(1, 1, settings);
+    bench.lead(1, 10, &[1]);
+    let refused = bench.send(Acks::All, &[(0, &batch(&["a"]))]);
+    let taken = bench.send(Acks::Leader, &[(0, &batch(&["b"]))]);
+    bench.step();
+    assert_eq!(result(&refused), Some((ErrorCode::NotEnoughReplicas, -1)));
+    assert_eq!(result(&taken), Some((ErrorCode::None, 0)));
+    assert_eq!(bench.partitions[0].view().high_watermark, Offset(0));
+    bench.fetched(1, 1);
+    assert_eq!(bench.proposed(), Some(vec![1, 2]));
+    let still = bench.send(Acks::All, &[(0, &batch(&["c"]))]);
+    bench.step();
+    assert_eq!(result(&still).unwrap().0, ErrorCode::NotEnoughReplicas, "not decided yet");
+    bench.lead(1, 11, &[1, 2]);
+    assert_eq!(bench.partitions[0].view().high_watermark, Offset(1));
+}
+
+#[test]
+fn replica_does_not_lead_in_an_epoch_below_one_in_its_log() {
+    let mut bench = Bench::new(1, 1, TopicSettings::default());
+    bench.lead(7, 10, &[1]);
+    bench.send(Acks::Leader, &[(0, &batch(&["a"]))]);
+    bench.step();
+    let slot = bench.partitions[0].slot;
+    let (reply, _closed) = oneshot::channel();
+    bench.inbox.report(Control::Close { slot, reply }).unwrap();
+    bench.step();
+    let handle = Arc::clone(&bench.partitions[0]);
+    let open = Open {
+        handle: Arc::clone(&handle),
+        settings: Arc::new(TopicSettings::default()),
+        assignment: leading(6),
+        high_watermark: Offset(0),
+    };
+    bench.inbox.report(Control::Open(Box::new(open))).unwrap();
+    bench.step();
+    assert_eq!(handle.view().role, Role::Follower);
+    bench.lead(8, 20, &[1]);
+    assert_eq!(handle.view().role, Role::Leader);
 }
 
 /// Reads the view in the moment in which it is woken.

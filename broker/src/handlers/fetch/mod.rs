@@ -202,4 +202,6 @@ impl Poll {
 }
 
 #[cfg(test)]
+mod replica_tests;
+#[cfg(test)]
 mod tests;

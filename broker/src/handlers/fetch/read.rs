@@ -220,7 +220,7 @@ fn check(view: &View, wanted: &Wanted, terms: &Terms) -> Result<Checked, ErrorCo
 
 /// The replica that a leader sends a consumer to: one in sync, in its rack, that has what it asks for, and
 /// more than others have. `None` if that is the leader itself.
-fn nearby_replica(poll: &Poll, view: &View, from: Offset) -> Option<BrokerId> {
+pub(super) fn nearby_replica(poll: &Poll, view: &View, from: Offset) -> Option<BrokerId> {
     let rack = poll.terms.rack.as_deref()?;
     if view.role != Role::Leader || poll.terms.reader != Reader::Nearby {
         return None;

@@ -107,9 +107,19 @@ async fn wrong_partition_epoch_or_reader_is_refused() {
         let response = broker.ask::<ListOffsets>(5, request).await.unwrap();
         assert_eq!(response.topics[0].partitions[0].error_code, error.code());
     }
-    let mut replica = request(&topic, &[LATEST]);
-    replica.replica_id = 2;
-    let response = broker.ask::<ListOffsets>(5, replica).await.unwrap();
-    let error = response.topics[0].partitions[0].error_code;
-    assert_eq!(error, ErrorCode::NotLeaderOrFollower.code());
+}
+
+#[tokio::test]
+async fn replicas_see_the_end_of_the_log_and_consumers_what_is_in_sync() {
+    let mut topic = TestTopic::new("orders", 1);
+    (topic.replicas, topic.in_sync) = (vec![1, 2], vec![1, 2]);
+    let broker = TestBroker::leading(&[&topic]).await;
+    broker.append_with(&topic, 1, &batch_at(&[(times()[0], "a")])).await;
+    for (replica, end) in [(-1, 0), (-2, 1), (2, 1)] {
+        let mut request = request(&topic, &[LATEST]);
+        request.replica_id = replica;
+        let response = broker.ask::<ListOffsets>(5, request).await.unwrap();
+        let answer = &response.topics[0].partitions[0];
+        assert_eq!((answer.error_code, answer.offset), (0, end), "replica {replica}");
+    }
 }

@@ -238,6 +238,15 @@ fn refusal_after_a_lost_copy_resolves_nothing_until_metadata_says_what_happened(
     }
 }
 
+#[test]
+fn proposal_that_ended_the_leadership_counts_until_metadata_says_so() {
+    let mut isr = begin(&[1]);
+    fetched(&mut isr, 2, 10, (20, 1));
+    let proposal = isr.propose_expansion(marks(10, 20), at(1)).unwrap();
+    assert_eq!(isr.resolve(proposal.id, refused(ErrorCode::NewLeaderElected, false), at(1)), None);
+    assert_eq!(isr.reached(Offset(20)), Offset(10), "2 is in sync and may be elected");
+}
+
 /// The lost copy may still be carried out when its member is let in again, so it is made void by a write.
 #[test]
 fn proposal_in_doubt_that_nothing_newer_will_end_is_made_void() {

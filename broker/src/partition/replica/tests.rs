@@ -165,3 +165,36 @@ fn durability_can_be_turned_off_while_producers_wait() {
     scene.on(appended(5, Acks::All, "a"));
     assert_eq!(scene.acks(Input::Configured(LAZY)), [("a", Ok(()))]);
 }
+
+#[test]
+fn new_leader_tells_of_records_that_were_there_before_it_led() {
+    let opened = Opened { high_watermark: Offset(5), ..opened(9) };
+    let mut scene = Scene { replica: Replica::new(opened, LAZY) };
+    scene.on(assignment(true, 4, &[1, 2]));
+    assert_eq!(scene.replica.high_watermark(), Offset(5));
+    let effects = scene.on(fetched(4, 2, 9));
+    assert!(effects.contains(&Effect::Wake { visible: 1, changed: false }), "{effects:?}");
+    assert_eq!(scene.replica.high_watermark(), Offset(9));
+}
+
+#[test]
+fn new_epoch_believes_no_fetch_of_the_one_before() {
+    let mut scene = Scene::leader(LAZY, &[1, 2]);
+    scene.on(appended(10, Acks::All, "a"));
+    scene.on(fetched(1, 2, 5));
+    scene.on(assignment(true, 2, &[1, 2]));
+    assert_eq!(scene.replica.high_watermark(), Offset(5), "it never falls");
+    assert_eq!(scene.acks(appended(12, Acks::All, "b")), []);
+    assert_eq!(scene.acks(fetched(1, 2, 12)), [], "late");
+    assert_eq!(scene.acks(fetched(2, 2, 12)), [("b", Ok(()))]);
+}
+
+#[test]
+fn whoever_is_proposed_counts_before_the_high_watermark_moves() {
+    let mut scene = Scene::leader(LAZY, &[1]);
+    scene.on(appended(10, Acks::Leader, "a"));
+    let effects = scene.on(fetched(1, 2, 10));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Propose(_))), "{effects:?}");
+    assert_eq!(scene.acks(appended(11, Acks::All, "b")), []);
+    assert_eq!(scene.replica.high_watermark(), Offset(10));
+}
