@@ -437,7 +437,7 @@ fn follower_that_lags_is_put_out_by_a_scan_and_not_before_its_time() {
 /// A broker that was stopped for a minute finds its followers silent for a minute. They were not.
 #[test]
 fn broker_that_stood_still_does_not_shrink_its_sets_to_itself() {
-    for (pause, is_shrunk) in [(60, false), (1000, false)] {
+    for pause in [20, 60, 1000] {
         let mut bench = Bench::new(1, 1, TopicSettings::default());
         bench.lead(1, 10, &[1, 2]);
         bench.fetched(1, 0);
@@ -447,7 +447,7 @@ fn broker_that_stood_still_does_not_shrink_its_sets_to_itself() {
         bench.now = bench.now.after(Duration::from_secs(pause));
         bench.step();
         bench.live(1);
-        assert_eq!(bench.proposed().is_some(), is_shrunk, "{pause} s");
+        assert_eq!(bench.proposed(), None, "{pause} s");
         bench.live(46);
         assert_eq!(bench.proposed(), Some(vec![1]), "silent since, after all");
     }

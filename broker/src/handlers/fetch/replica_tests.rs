@@ -53,7 +53,7 @@ fn only(response: &FetchResponse) -> &PartitionData {
 }
 
 fn len(data: &PartitionData) -> usize {
-    data.records.as_ref().map_or(0, |records| records.len() as usize)
+    data.records.as_ref().map_or(0, |records| records.len())
 }
 
 async fn fetch(broker: &TestBroker, request: FetchRequest) -> PartitionData {
