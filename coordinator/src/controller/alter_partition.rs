@@ -137,11 +137,11 @@ impl Judging<'_> {
         if next.is_reassigning() {
             next = reassignment::settled(current, next, &self.members, rules);
         }
-        if next != current.value {
-            let key = Key::Partition(proposal.topic_id, proposal.partition);
-            let change = Change::put(key, current.mod_revision, &next);
-            self.units.push(Unit::completing(vec![change], index));
-        }
+        // Also what is so already: the leader wants a new partition epoch, which makes proposals void that it
+        // sent and has no answer to.
+        let key = Key::Partition(proposal.topic_id, proposal.partition);
+        let change = Change::put(key, current.mod_revision, &next);
+        self.units.push(Unit::completing(vec![change], index));
         if next.leader_epoch != current.leader_epoch {
             // It completed a reassignment; what the sender led in is over, even if it leads on.
             return Err(ErrorCode::NewLeaderElected);

@@ -52,11 +52,14 @@ fn isr_shrinks_and_those_who_left_are_eligible_below_the_minimum() {
 }
 
 #[test]
-fn proposal_that_changes_nothing_writes_nothing() {
-    let setup = setup();
+fn proposal_that_changes_nothing_makes_those_void_that_were_lost_on_the_way() {
+    let mut setup = setup();
     let (results, units) =
         alter_partition(setup.world.image(), &ConfigMap::new(), &setup.request).unwrap();
-    assert!(results[0].is_ok() && units.is_empty());
+    let before = setup.world.partition(setup.topic, 0).clone();
+    setup.world.commit(units);
+    assert_eq!(results[0].as_ref(), Ok(&before));
+    assert_eq!(answer(&setup), Ok(Err(ErrorCode::InvalidUpdateVersion)));
 }
 
 #[test]

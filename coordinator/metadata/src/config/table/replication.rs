@@ -11,7 +11,6 @@ pub const REPLICATION: &[ConfigDef] = &[
     ),
     ConfigDef::long("replica.lag.time.max.ms", "30000")
         .high()
-        .no_effect(reason::REPLICATION)
         .doc("Milliseconds for which a follower may lag before it leaves the replicas in sync."),
     ConfigDef::int("replica.socket.timeout.ms", "30000")
         .high()
@@ -71,7 +70,7 @@ pub const REPLICATION: &[ConfigDef] = &[
         "Whether replicas not in sync may lead when no other is left, for topics without \
              a value of their own. Missing records are then lost.",
     ),
-    ConfigDef::string("replica.selector.class", "").nullable().no_effect(reason::REPLICATION).doc(
+    ConfigDef::string("replica.selector.class", "").nullable().doc(
         "Which replica a consumer is sent to. Ottla knows \
              `org.apache.kafka.common.replica.RackAwareReplicaSelector` and needs no class \
              for it.",
