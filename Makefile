@@ -1,7 +1,6 @@
 # Every command that a person needs. `make help` lists them.
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
-BROKERS ?= 1
 BOOTSTRAP ?= 127.0.0.1:9092
 
 .PHONY: help demo dev up down status logs test sim check bench fmt build tools clean
@@ -16,12 +15,12 @@ demo: build ## stream real data through a cluster on this machine, kill the brok
 dev: build ## one process with everything, on the embedded store (9092); needs nothing else
 	@$(CARGO_TARGET_DIR)/release/ottla dev
 
-up: build ## start etcd, a coordinator and BROKERS=1 brokers on 9092, 9093, …
+up: build ## start BROKERS=1 brokers on 9092, 9093, …, COORDINATORS=1, and an etcd of ETCD=1 members
 	@ops/local/install run
-	@ops/local/cluster up $(BROKERS)
+	@ops/local/cluster up "$(BROKERS)" "$(COORDINATORS)" "$(ETCD)"
 
-down: ## stop them; the data stays in .run
-	@ops/local/cluster down
+down: ## stop them; the data stays in .run, unless DATA=delete
+	@ops/local/cluster down "$(DATA)"
 
 status: ## what runs, and the cluster as the coordinator sees it
 	@ops/local/cluster status

@@ -21,31 +21,47 @@ pub struct ClusterDescription {
     pub controller: BrokerId,
     /// The brokers that are up, by id.
     pub brokers: Vec<Broker>,
+    /// The brokers that are known and take no part, by id; none from clusters that do not tell.
+    pub fenced: Vec<Broker>,
 }
+
+/// The first version that tells of fenced brokers too.
+const FENCED_VERSION: i16 = 2;
 
 impl Admin {
     /// The cluster's id, controller and brokers. Asks the metadata where the broker has no request for this.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription, ClientError> {
-        let request = DescribeClusterRequest::default();
-        let response = match self.client.call_any(&request).await {
+        let make = |version| DescribeClusterRequest {
+            include_fenced_brokers: FENCED_VERSION <= version,
+            ..DescribeClusterRequest::default()
+        };
+        let timeout = self.client.config().api_timeout;
+        let response = self.client.retry("describing the cluster", timeout, || async move {
+            self.client.any_broker().await?.call_from(0, make).await
+        });
+        let response = match response.await {
             Err(ClientError::Unsupported(_)) => return self.describe_by_metadata().await,
             response => response?,
         };
         check(response.error_code, response.error_message.as_deref())?;
-        let mut brokers: Vec<_> = response
-            .brokers
-            .iter()
-            .filter_map(|broker| {
-                let port = u16::try_from(broker.port).ok()?;
-                let address = Address { host: broker.host.to_string(), port };
-                Some(Broker { id: BrokerId(broker.broker_id), address, rack: broker.rack.clone() })
-            })
-            .collect();
-        brokers.sort_unstable_by_key(|broker| broker.id);
+        let brokers = |fenced: bool| {
+            let told = response.brokers.iter().filter(move |broker| broker.is_fenced == fenced);
+            let mut brokers: Vec<_> = told
+                .filter_map(|broker| {
+                    let port = u16::try_from(broker.port).ok()?;
+                    let address = Address { host: broker.host.to_string(), port };
+                    let rack = broker.rack.clone();
+                    Some(Broker { id: BrokerId(broker.broker_id), address, rack })
+                })
+                .collect();
+            brokers.sort_unstable_by_key(|broker| broker.id);
+            brokers
+        };
         Ok(ClusterDescription {
             cluster_id: response.cluster_id.clone(),
             controller: BrokerId(response.controller_id),
-            brokers,
+            brokers: brokers(false),
+            fenced: brokers(true),
         })
     }
 
@@ -79,6 +95,7 @@ impl Admin {
             cluster_id: metadata.cluster_id.clone().unwrap_or_default(),
             controller: metadata.controller,
             brokers: metadata.brokers.values().cloned().collect(),
+            fenced: Vec::new(),
         })
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::Subcommand;
-use ottla_client::Admin;
 use ottla_client::protocol::types::BrokerId;
+use ottla_client::{Admin, Partition, Topic};
 use serde::Serialize;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// What to do with a cluster.
 #[derive(Debug, Subcommand)]
 pub enum Cluster {
-    /// Its id and its brokers, with the partitions they lead and hold.
+    /// Its id, its brokers with the partitions they lead and hold, and the topics that lack something.
     Describe,
 }
 
@@ -28,16 +28,28 @@ struct ClusterInfo {
     without_leader: usize,
     under_replicated: usize,
     brokers: Vec<BrokerLine>,
+    /// Only topics with partitions that lack a leader or a replica in sync.
+    lacking: Vec<TopicLine>,
 }
 
 #[derive(Debug, Serialize)]
 struct BrokerLine {
     id: i32,
+    /// `up`, or `fenced`: known, and takes no part.
+    state: &'static str,
     address: String,
     rack: Option<String>,
     leads: usize,
     in_sync: usize,
     replicas: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct TopicLine {
+    topic: String,
+    partitions: usize,
+    without_leader: usize,
+    under_replicated: usize,
 }
 
 #[derive(Debug, Default)]
@@ -70,13 +82,10 @@ async fn describe(admin: &Admin) -> Result<ClusterInfo> {
         without_leader: 0,
         under_replicated: 0,
         brokers: Vec::new(),
+        lacking: Vec::new(),
     };
     for topic in metadata.topics() {
-        info.topics += 1;
         for partition in &topic.partitions {
-            info.partitions += 1;
-            info.without_leader += usize::from(partition.leader.0 < 0);
-            info.under_replicated += usize::from(partition.isr.len() < partition.replicas.len());
             counts.entry(partition.leader).or_default().leads += 1;
             for replica in &partition.replicas {
                 counts.entry(*replica).or_default().replicas += 1;
@@ -85,11 +94,16 @@ async fn describe(admin: &Admin) -> Result<ClusterInfo> {
                 counts.entry(*replica).or_default().in_sync += 1;
             }
         }
+        info.count(topic);
     }
-    for broker in &cluster.brokers {
+    info.lacking.sort_by(|a, b| a.topic.cmp(&b.topic));
+    let up = cluster.brokers.iter().map(|broker| ("up", broker));
+    let fenced = cluster.fenced.iter().map(|broker| ("fenced", broker));
+    for (state, broker) in up.chain(fenced) {
         let count = counts.remove(&broker.id).unwrap_or_default();
         info.brokers.push(BrokerLine {
             id: broker.id.0,
+            state,
             address: broker.address.to_string(),
             rack: broker.rack.as_ref().map(ToString::to_string),
             leads: count.leads,
@@ -97,12 +111,35 @@ async fn describe(admin: &Admin) -> Result<ClusterInfo> {
             replicas: count.replicas,
         });
     }
+    info.brokers.sort_by_key(|broker| broker.id);
     Ok(info)
+}
+
+impl ClusterInfo {
+    fn count(&mut self, topic: &Topic) {
+        let count = |lacks: fn(&Partition) -> bool| {
+            topic.partitions.iter().filter(|partition| lacks(partition)).count()
+        };
+        let line = TopicLine {
+            topic: topic.name.to_string(),
+            partitions: topic.partitions.len(),
+            without_leader: count(|partition| partition.leader.0 < 0),
+            under_replicated: count(|partition| partition.isr.len() < partition.replicas.len()),
+        };
+        self.topics += 1;
+        self.partitions += line.partitions;
+        self.without_leader += line.without_leader;
+        self.under_replicated += line.under_replicated;
+        if 0 < line.without_leader + line.under_replicated {
+            self.lacking.push(line);
+        }
+    }
 }
 
 fn text(info: &ClusterInfo) -> String {
     let columns = [
         number("BROKER"),
+        words("STATE"),
         words("ADDRESS"),
         words("RACK"),
         number("LEADS"),
@@ -112,6 +149,7 @@ fn text(info: &ClusterInfo) -> String {
     let rows = info.brokers.iter().map(|broker| {
         vec![
             broker.id.to_string(),
+            broker.state.to_owned(),
             broker.address.clone(),
             broker.rack.clone().unwrap_or_else(|| "–".to_owned()),
             broker.leads.to_string(),
@@ -119,13 +157,36 @@ fn text(info: &ClusterInfo) -> String {
             broker.replicas.to_string(),
         ]
     });
-    format!(
-        "cluster {}: {} topics, {} partitions, {} without a leader, {} under-replicated\n\n{}",
-        info.cluster_id,
-        info.topics,
-        info.partitions,
-        info.without_leader,
-        info.under_replicated,
-        table(&columns, rows)
-    )
+    let head = format!(
+        "cluster {}: {} topics, {} partitions, {} without a leader, {} under-replicated",
+        info.cluster_id, info.topics, info.partitions, info.without_leader, info.under_replicated,
+    );
+    let text = format!("{head}\n\n{}", table(&columns, rows));
+    if info.lacking.is_empty() { text } else { format!("{text}\n\n{}", lacking(&info.lacking)) }
 }
+
+/// The topics that lack something; of very many only the first.
+fn lacking(topics: &[TopicLine]) -> String {
+    let columns = [
+        words("TOPIC"),
+        number("UNDER-REPLICATED"),
+        number("WITHOUT A LEADER"),
+        number("PARTITIONS"),
+    ];
+    let rows = topics.iter().take(TOPICS_SHOWN).map(|topic| {
+        vec![
+            topic.topic.clone(),
+            topic.under_replicated.to_string(),
+            topic.without_leader.to_string(),
+            topic.partitions.to_string(),
+        ]
+    });
+    let mut text = table(&columns, rows);
+    if let Some(more) = topics.len().checked_sub(TOPICS_SHOWN).filter(|more| 0 < *more) {
+        text.push_str(&format!("\n… and {more} more topics"));
+    }
+    text
+}
+
+/// Topics that lack something, as a table for people shows them.
+const TOPICS_SHOWN: usize = 20;
