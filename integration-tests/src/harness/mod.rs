@@ -23,6 +23,6 @@ pub use links::{Links, Role};
 pub use machines::Machines;
 pub use ports::PortBlock;
 pub use process::{Process, Signal, binary};
-pub use tools::{Skipped, apache_kafka, apache_kafka_tool, interop};
+pub use tools::{Skipped, apache_kafka, apache_kafka_tool, console_produce, interop};
 pub use wait::{eventually, eventually_async, poll};
 pub use wire_client::WireClient;

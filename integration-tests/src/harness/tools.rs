@@ -2,8 +2,9 @@
 
 use std::{
     env,
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 /// A toolchain that this machine lacks, in one line. Where `CI` is set this is a failure instead.
@@ -36,6 +37,27 @@ pub fn apache_kafka_tool(tool: &str, arguments: &[&str]) -> Result<String, Skipp
     let mut all = vec!["tool", tool];
     all.extend_from_slice(arguments);
     apache_kafka(&all)
+}
+
+/// Pipes lines into Apache Kafka's console producer.
+///
+/// # Errors
+/// [`Skipped`] where there is no Java, outside CI.
+///
+/// # Panics
+/// When the tool fails.
+pub fn console_produce(bootstrap: &str, topic: &str, lines: &str) -> Result<(), Skipped> {
+    apache_kafka(&["--help"])?;
+    let mut command = bounded(&here("apache-kafka/apache-kafka"));
+    command.args(["tool", "kafka-console-producer", "--bootstrap-server", bootstrap]);
+    command.args(["--topic", topic, "--command-property", "acks=all"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the kit");
+    let mut input = child.stdin.take().expect("a piped input");
+    input.write_all(lines.as_bytes()).expect("the producer reads");
+    drop(input);
+    let status = child.wait().expect("its end");
+    assert!(status.success(), "kafka-console-producer: {status}");
+    Ok(())
 }
 
 /// Runs the kit that starts genuine Apache Kafka and its tools; `apache-kafka/README.md` has the commands.

@@ -20,8 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 const METADATA_VERSION: i16 = 12;
 const CREATE_VERSION: i16 = 7;
-/// The leader does not exist yet, or is not known yet to the broker that was asked.
-const RETRIABLE: [i16; 3] = [7, 38, 41];
+/// REQUEST_TIMED_OUT and NOT_CONTROLLER: nobody decides at the moment.
+const RETRIABLE: [i16; 2] = [7, 41];
+
+/// `/ottla/partitions/` and the key behind all that begin with it, as etcd's JSON wants them.
+const PARTITIONS: &str = "L290dGxhL3BhcnRpdGlvbnMv";
+const BEHIND_PARTITIONS: &str = "L290dGxhL3BhcnRpdGlvbnMw";
 
 /// A partition as a broker shows it to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +215,21 @@ impl Cluster {
                 (leads && status["leader"].is_string()).then_some(id)
             })
         })
+    }
+
+    /// Waits until the store holds that many partitions, of topics that need not exist yet.
+    ///
+    /// # Panics
+    /// When it does not for long.
+    pub fn await_partition_keys(&self, count: u64) {
+        let body = format!(
+            r#"{{"key": "{PARTITIONS}", "range_end": "{BEHIND_PARTITIONS}", "count_only": true}}"#
+        );
+        eventually(&format!("{count} partitions are in the store"), WITHIN, || {
+            let found = post_json(self.layout.etcd_client(1), "/v3/kv/range", &body)?;
+            let found: u64 = found["count"].as_str()?.parse().ok()?;
+            (count <= found).then_some(())
+        });
     }
 
     /// Brokers that the test has neither ended nor paused.

@@ -94,22 +94,22 @@ impl History {
     /// How many records were acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
-        self.acknowledgements(None).len()
+        let records = self.producers.values().flat_map(|producer| producer.records.values());
+        records.filter(|record| matches!(record.outcome, Outcome::Acknowledged { .. })).count()
     }
 
     /// The longest time between two acknowledgements of a partition that follow each other, of those heard from `from` on.
     #[must_use]
     pub fn longest_gap(&self, partition: i32, from: Duration) -> Option<Duration> {
-        let times = self.acknowledgements(Some(partition));
+        let times = self.acknowledgements(partition);
         // The last one before `from` opens the gap that begins there.
         let first = times.iter().rposition(|at| *at < from).unwrap_or(0);
         times[first..].windows(2).map(|pair| pair[1] - pair[0]).max()
     }
 
-    /// When acknowledgements came, of one partition or of all, in order.
-    fn acknowledgements(&self, partition: Option<i32>) -> Vec<Duration> {
-        let producers =
-            self.producers.values().filter(|p| partition.is_none_or(|of| of == p.partition));
+    /// When acknowledgements of a partition came, in order.
+    fn acknowledgements(&self, partition: i32) -> Vec<Duration> {
+        let producers = self.producers.values().filter(|log| log.partition == partition);
         let records = producers.flat_map(|producer| producer.records.values());
         let mut times: Vec<_> = records
             .filter_map(|record| match record.outcome {

@@ -162,7 +162,9 @@ async fn accept(
     target: SocketAddr,
 ) {
     let front = listener.local_addr().expect("its address");
-    while let Ok((stream, peer)) = listener.accept().await {
+    loop {
+        // A connection that ended before it was accepted concerns nobody.
+        let Ok((stream, peer)) = listener.accept().await else { continue };
         let from = shared.role_of(peer, front);
         tokio::spawn(pump::connection(stream, target, shared.rule(from, to).subscribe()));
     }
