@@ -8,7 +8,7 @@ BOOTSTRAP ?= 127.0.0.1:9092
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build ## stream real data through a cluster on this machine, kill the broker, show that nothing is lost
+demo: build ## stream real data through three brokers, kill the leader meanwhile, show that nothing is lost
 	@ops/local/install run || true
 	@ops/local/demo
 
