@@ -101,7 +101,19 @@ impl History {
     /// The longest time between two acknowledgements of a partition that follow each other, of those heard from `from` on.
     #[must_use]
     pub fn longest_gap(&self, partition: i32, from: Duration) -> Option<Duration> {
-        let times = self.acknowledgements(partition);
+        self.longest_gap_within(partition, from, Duration::MAX)
+    }
+
+    /// As [`Self::longest_gap`], of the gaps that end before `to`.
+    #[must_use]
+    pub fn longest_gap_within(
+        &self,
+        partition: i32,
+        from: Duration,
+        to: Duration,
+    ) -> Option<Duration> {
+        let mut times = self.acknowledgements(partition);
+        times.retain(|at| *at < to);
         // The last one before `from` opens the gap that begins there.
         let first = times.iter().rposition(|at| *at < from).unwrap_or(0);
         times[first..].windows(2).map(|pair| pair[1] - pair[0]).max()
