@@ -34,11 +34,8 @@ async fn proposal_is_sent_again_as_it_is_until_it_is_decided() {
     ]);
     let identity = Arc::new(Identity::new(Str::from_static(CLUSTER_ID), BrokerId(1), 77));
     let image = ImageReader::fixed(ImageBuilder::new().build());
-    let node = NodeIdentity {
-        identity: Arc::clone(&identity),
-        boot_id: "boot".into(),
-        secret_proof: None,
-    };
+    let node =
+        NodeIdentity { identity: Arc::clone(&identity), boot_id: "boot".into(), secret: None };
     let transport = Arc::new(ScriptedTransport(Arc::clone(&coordinator)));
     let connector = Connector::new(transport, image.clone(), node);
     let relay = Relay::new(&connector, Bounds::default(), Arc::clone(&identity), image);
