@@ -3,10 +3,10 @@
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 BOOTSTRAP ?= 127.0.0.1:9092
 
-.PHONY: help demo dev up down status logs test sim check bench fmt build tools clean
+.PHONY: help demo dev up down status logs test sim mutations check bench fmt build tools clean
 
 help: ## list every target
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## stream real data through three brokers, kill the leader meanwhile, show that nothing is lost
 	@ops/local/install run || true
@@ -37,6 +37,9 @@ test: tools ## every test, against real etcd and real clients
 sim: tools ## run SEEDS=1000 seeds of the simulator, from FIRST_SEED=1 on
 	OTTLA_SIM_SEEDS=$(or $(SEEDS),1000) OTTLA_SIM_FIRST_SEED=$(or $(FIRST_SEED),1) \
 		cargo test -p ottla-integration-tests --test simulation
+
+mutations: tools ## take every rule of ARCHITECTURE.md out of the code, one by one, and see its test fail (FILTER=words)
+	ETCD="$$(ops/local/etcd-path)" nice -n 10 cargo run -q -p ottla-xtask -- mutations "$(FILTER)"
 
 check: tools ## formatting, lints, tidy, documentation
 	cargo fmt --all --check

@@ -4,6 +4,8 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
+use crate::mutations;
+
 /// A source file past this many lines holds more than one concept.
 const FILE_LINES_MAX: usize = 800;
 
@@ -24,12 +26,13 @@ const BANNED: &[(&str, &str)] = &[
 /// # Errors
 /// When anything is out of place; each finding is printed with its file and line.
 pub fn check(root: &Path) -> Result<()> {
-    let mut findings = Vec::new();
-    for name in tracked_files(root)? {
-        let Ok(text) = fs::read_to_string(root.join(&name)) else {
+    let names = tracked_files(root)?;
+    let mut findings = mutations::findings(root, &names)?;
+    for name in &names {
+        let Ok(text) = fs::read_to_string(root.join(name)) else {
             continue; // deleted, or not text
         };
-        check_file(&name, &text, &mut findings);
+        check_file(name, &text, &mut findings);
     }
     if findings.is_empty() {
         return Ok(());
@@ -40,7 +43,8 @@ pub fn check(root: &Path) -> Result<()> {
     bail!("tidy found {} thing(s) to mend", findings.len())
 }
 
-fn tracked_files(root: &Path) -> Result<Vec<String>> {
+/// What git tracks or would track below `root`.
+pub fn tracked_files(root: &Path) -> Result<Vec<String>> {
     let output = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
