@@ -112,6 +112,21 @@ async fn what_a_complete_image_does_not_know_becomes_stray() {
 }
 
 #[tokio::test]
+async fn folder_whose_topic_is_gone_becomes_stray() {
+    let topic = TestTopic::new("orders", 1);
+    let broker = TestBroker::leading(&[&topic]).await;
+    let folder = Arc::clone(&broker.cluster.folder);
+    broker.plane.shutdown(EPOCH).await;
+    let other = TestCluster { folder, ..TestCluster::new() };
+    let unrelated = TestTopic { id: Uuid::ONE, ..TestTopic::new("invoices", 1) };
+    other.put_topic(&unrelated).await;
+    let broker = other.start(&["a"], EPOCH).await;
+    broker.leads(Uuid::ONE, 0).await;
+    let is_stray = |name: &String| name.starts_with("orders-0.") && name.ends_with("-stray");
+    broker.until(|| folders(&broker, "a").iter().any(is_stray).then_some(())).await;
+}
+
+#[tokio::test]
 async fn nothing_is_touched_before_the_image_is_complete() {
     let topic = TestTopic::new("orders", 1);
     let broker = TestBroker::leading(&[&topic]).await;

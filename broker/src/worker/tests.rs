@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::isr::Proposals;
 use crate::partition::{
-    Acks, Address, Assignment, PartitionHandle, ProposalOutcome, Role, TopicSettings,
+    Acks, Address, Assignment, PartitionHandle, ProposalOutcome, Role, Subscription, TopicSettings,
+    Watcher,
 };
 use crate::testing::data::{batch, batch_at, sequenced};
 
@@ -518,6 +519,23 @@ fn who_is_told_of_an_append_finds_it() {
     let waker = Waker::from(Arc::clone(&witness));
     let mut wait = Box::pin(ticket.wait());
     assert!(wait.as_mut().poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    bench.step();
+    assert_eq!(witness.seen.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn watcher_that_is_woken_finds_what_it_waited_for() {
+    let mut bench = Bench::new(1, 1, TopicSettings::default());
+    bench.step();
+    let partition = Arc::clone(&bench.partitions[0]);
+    let watcher = Watcher::new();
+    partition.subscribers.add(Subscription::new(Arc::clone(&watcher), 0));
+    let witness = Arc::new(Witness { partition, seen: AtomicI64::new(-1) });
+    let waker = Waker::from(Arc::clone(&witness));
+    watcher.begin();
+    let mut wait = Box::pin(watcher.wait(1));
+    assert!(wait.as_mut().poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    bench.send(Acks::All, &[(0, &batch(&["a"]))]);
     bench.step();
     assert_eq!(witness.seen.load(Ordering::SeqCst), 1);
 }

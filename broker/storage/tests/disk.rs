@@ -288,6 +288,20 @@ fn partitions_are_made_put_aside_and_removed() {
 }
 
 #[test]
+fn what_was_put_aside_does_not_come_back_after_a_power_cut() {
+    for seed in 0..20 {
+        let io = SimIo::new(seed);
+        let config = small_config();
+        let (dir, log) = open_log(&io, Path::new(DIR), "b", &config);
+        dir.set_aside(log, Uuid::from_bytes([2; 16]), Aside::Deleted).unwrap();
+        drop(dir);
+        io.power_cut();
+        let (_dir, recovered) = open(&io, Path::new(DIR), "c", &config).unwrap();
+        assert!(recovered.logs.is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
 fn recovery_after_a_crash_reads_only_what_no_checkpoint_covers() {
     let io = SimIo::new(0);
     let config = Arc::new(LogConfig { index_interval_bytes: 4096, ..LogConfig::default() });

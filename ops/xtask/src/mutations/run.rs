@@ -109,8 +109,12 @@ impl Bench {
         let place = |mutation: &Mutation| {
             (mutation.package.clone(), mutation.target.clone(), mutation.seeds)
         };
-        let mut places: Vec<_> = chosen.iter().map(|mutation| place(mutation)).collect();
-        places.dedup();
+        let mut places = Vec::new();
+        for mutation in chosen {
+            if !places.contains(&place(mutation)) {
+                places.push(place(mutation));
+            }
+        }
         for (number, (package, target, seeds)) in places.iter().enumerate() {
             let same =
                 |mutation: &Mutation| place(mutation) == (package.clone(), target.clone(), *seeds);
@@ -205,6 +209,8 @@ impl Cargo<'_> {
         };
         command.args(arguments);
         command.current_dir(self.bench.copy.root()).env("CARGO_TARGET_DIR", &self.bench.target);
+        // Nobody debugs them, and linking is most of what a mutation costs.
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_TEST_DEBUG", "0");
         if let Some(Seeds { first, count }) = self.seeds {
             command.env("OTTLA_SIM_FIRST_SEED", first.to_string());
             command.env("OTTLA_SIM_SEEDS", count.to_string());
