@@ -39,7 +39,7 @@ pub struct Mutation {
     pub package: String,
     /// `lib`, or the name of a test in the package's folder `tests`.
     pub target: String,
-    /// The name of the test function that must fail.
+    /// The name of the test function that must fail, behind as much of its path as makes it the only one.
     pub test: String,
     /// Which seeds of the simulator are run; its own choice by default.
     pub seeds: Option<Seeds>,
@@ -157,7 +157,8 @@ fn has_test(mutation: &Mutation, sources: &BTreeMap<&str, String>) -> bool {
         "lib" => vec![format!("{package}src/")],
         test => vec![format!("{package}tests/{test}.rs"), format!("{package}tests/{test}/")],
     };
-    let function = format!("fn {}(", mutation.test);
+    let name = mutation.test.rsplit("::").next().unwrap_or_default();
+    let function = format!("fn {name}(");
     let is_there = |name: &str| places.iter().any(|place| name.starts_with(place.as_str()));
     sources.iter().any(|(name, text)| is_there(name) && text.contains(&function))
 }

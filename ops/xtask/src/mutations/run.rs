@@ -17,7 +17,7 @@ use crate::tidy::tracked_files;
 const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
 /// A test may take this long; one that goes on has not failed.
 const TEST_MAX: Duration = Duration::from_secs(5 * 60);
-/// A test that forgets its bounds must not eat the machine: its address space, in KiB.
+/// A test that forgets its bounds must not eat the machine: its address space, in KiB. No etcd starts in so little.
 const TEST_MEMORY_MAX_KIB: u64 = 4 << 20;
 
 /// What became of a mutation.
