@@ -273,6 +273,7 @@ mod tests {
     use super::*;
     use crate::keys::GroupKey;
     use crate::store::embedded::{EmbeddedStore, Fault};
+    use crate::store::{Lease, LeaseId, Page, RangeRequest, Status, Watch};
 
     async fn become_active(store: &EmbeddedStore) -> i64 {
         let key = KeySpace::default().format(&Key::Controller);
@@ -286,6 +287,41 @@ mod tests {
 
     fn journal(store: &EmbeddedStore, owner: i32, term: i64) -> MetaJournal {
         MetaJournal::new(Arc::new(store.clone()), KeySpace::default(), owner, term)
+    }
+
+    /// A store that cannot be reached.
+    #[derive(Debug)]
+    struct Away;
+
+    fn away<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable { reason: "away".into() })))
+    }
+
+    impl MetaStore for Away {
+        fn range(&self, _: RangeRequest) -> BoxFuture<'_, Result<Page, StoreError>> {
+            away()
+        }
+        fn txn(&self, _: GuardedWrite) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+            away()
+        }
+        fn watch(&self, _: KeyRange, _: i64) -> BoxFuture<'_, Result<Box<dyn Watch>, StoreError>> {
+            away()
+        }
+        fn lease_grant(&self, _: Duration) -> BoxFuture<'_, Result<Lease, StoreError>> {
+            away()
+        }
+        fn lease_keep_alive(&self, _: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>> {
+            away()
+        }
+        fn lease_revoke(&self, _: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
+            away()
+        }
+        fn compact(&self, _: i64) -> BoxFuture<'_, Result<(), StoreError>> {
+            away()
+        }
+        fn status(&self) -> BoxFuture<'_, Result<Status, StoreError>> {
+            away()
+        }
     }
 
     fn meta(group: &str, value: Option<&'static str>) -> Record {
@@ -359,6 +395,11 @@ mod tests {
         let error = journal.resolve().await.unwrap_err();
         assert!(matches!(error, JournalError::Unresolved { .. }), "{error}");
         store.set_paused(false);
+        // Nor does one that certainly does not do it now: the earlier copy was applied.
+        journal.store = Arc::new(Away);
+        let error = journal.resolve().await.unwrap_err();
+        assert!(matches!(error, JournalError::Unresolved { .. }), "{error}");
+        journal.store = Arc::new(store.clone());
         assert!(journal.resolve().await.unwrap().is_some());
         assert_eq!(journal.resolve().await, Ok(None));
         assert_eq!(journal.load(0).await.unwrap().records, [meta("g", Some("1"))]);

@@ -455,7 +455,10 @@ fn store_that_went_backwards_is_refused() {
             // A watch that breaks because the store was restored is not resumed.
             feed.handle(Input::Watching(Ok(true)), &mut out).unwrap();
             let broken = WatchItem::Broken { reason: "restored".into() };
+            out.clear();
             feed.handle(Input::Item(broken), &mut out).unwrap();
+            let is_resumed = out.iter().any(|effect| matches!(effect, Effect::Watch(..)));
+            assert!(!is_resumed, "before the store is known to be the same: {out:?}");
             assert!(feed.handle(page(1, 49), &mut out).is_err());
         }
     }
