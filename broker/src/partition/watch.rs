@@ -234,6 +234,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_came_between_the_look_and_the_sleep_ends_the_wait_at_once() {
+        let watcher = Watcher::new();
+        let subscribers = Subscribers::default();
+        subscribers.add(Subscription::new(Arc::clone(&watcher), 0));
+        watcher.begin();
+        subscribers.mark(100, false);
+        let mut wait = Box::pin(watcher.wait(100));
+        assert!(futures_util::poll!(&mut wait).is_ready());
+    }
+
+    #[tokio::test]
     async fn urgent_change_wakes_whatever_is_wanted() {
         let watcher = Watcher::new();
         let subscribers = Subscribers::default();
