@@ -108,6 +108,15 @@ fn only_the_leader_in_its_present_life_may_propose() {
     other.request.broker = 2;
     other.request.broker_epoch = other.world.image().broker(2).unwrap().broker_epoch;
     assert_eq!(answer(&other), Ok(Err(ErrorCode::FencedLeaderEpoch)));
+    let mut former = setup();
+    former.request.broker_epoch -= 1;
+    assert_eq!(answer(&former), Err(ErrorCode::StaleBrokerEpoch));
+    // Registered anew, and not elected in that life yet.
+    let mut anew = setup();
+    anew.request.broker_epoch += 1000;
+    let epoch = anew.request.broker_epoch;
+    anew.world.change_broker(1, |record| record.broker_epoch = epoch);
+    assert_eq!(answer(&anew), Ok(Err(ErrorCode::FencedLeaderEpoch)));
 }
 
 #[test]
