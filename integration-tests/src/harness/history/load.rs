@@ -30,6 +30,8 @@ use crate::harness::eventually;
 const WITHIN: Duration = Duration::from_secs(60);
 /// How long a record may take to be acknowledged; longer than any outage that a test makes.
 const DELIVERY: Duration = Duration::from_secs(60);
+/// How long one request may take: a leader that stands still keeps nobody for longer.
+const REQUEST: Duration = Duration::from_secs(5);
 /// How long the last read may take.
 const LAST_READ: Duration = Duration::from_secs(45);
 /// Records of one producer that are not acknowledged yet.
@@ -331,7 +333,8 @@ async fn note(shared: Arc<Shared>, mut waiting: mpsc::Receiver<(Mark, Delivery)>
 
 /// Notes every record that a reader sees.
 async fn read_along(shared: Arc<Shared>, mut consumer: Consumer, stopped: watch::Receiver<bool>) {
-    while !*stopped.borrow() {
+    // An error means that nobody is left to stop it.
+    while !*stopped.borrow() && stopped.has_changed().is_ok() {
         match consumer.poll(Duration::from_millis(100)).await {
             Ok(records) => {
                 let mut readers = shared.readers();
@@ -360,7 +363,13 @@ fn content(record: &ConsumerRecord) -> Content {
 }
 
 fn client(bootstrap: &str) -> Client {
-    Client::new(ClientConfig::new(bootstrap).expect("addresses"))
+    let config = ClientConfig::new(bootstrap).expect("addresses");
+    Client::new(ClientConfig {
+        request_timeout: REQUEST,
+        // A load that outlives its cluster must not disturb the one that has the ports then.
+        allow_auto_create_topics: false,
+        ..config
+    })
 }
 
 fn producer(bootstrap: &str) -> Producer {
