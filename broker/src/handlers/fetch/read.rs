@@ -208,6 +208,11 @@ fn check(view: &View, wanted: &Wanted, terms: &Terms) -> Result<Checked, ErrorCo
             return Ok(Checked::Diverged(epoch, end));
         }
     }
+    if view.log_end < from && terms.reader == Reader::Nearby && view.role != Role::Leader {
+        // Its leader may well have it: a consumer must look there, and not take records for lost that a replica
+        // lacks, which has just come back without its unsynced end.
+        return Err(ErrorCode::OffsetNotAvailable);
+    }
     if from < view.log_start || view.log_end < from {
         return Err(ErrorCode::OffsetOutOfRange);
     }

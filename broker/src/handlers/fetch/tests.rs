@@ -7,6 +7,7 @@ use ottla_protocol::{Str, Uuid};
 use ottla_storage::SimIo;
 
 use super::*;
+use crate::partition::Role;
 use crate::testing::data::{EPOCH, TestBroker, TestCluster, TestTopic, batch};
 
 const WAIT_MS: i32 = 15_000;
@@ -105,6 +106,24 @@ async fn offsets_beyond_the_log_are_errors_and_its_end_is_not() {
     assert_eq!(error(1).await, ErrorCode::None);
     assert_eq!(error(2).await, ErrorCode::OffsetOutOfRange);
     assert_eq!(error(-1).await, ErrorCode::OffsetOutOfRange);
+}
+
+/// Its machine has just lost its unsynced end, say; the records are elsewhere.
+#[tokio::test]
+async fn replica_that_lacks_what_a_consumer_has_read_does_not_say_that_it_is_lost() {
+    let mut topic = TestTopic::new("orders", 1);
+    let broker = TestBroker::leading(&[&topic]).await;
+    broker.append(&topic, 0, &batch(&["a"])).await;
+    let handle = broker.leads(topic.id, 0).await;
+    topic.broker_epoch += 1;
+    broker.cluster.put_topic(&topic).await;
+    broker.until(|| (handle.view().role == Role::Follower).then_some(())).await;
+    for (version, expected) in
+        [(10, ErrorCode::NotLeaderOrFollower), (11, ErrorCode::OffsetNotAvailable)]
+    {
+        let response = broker.ask::<Fetch>(version, request(&topic, &[(0, 2)])).await.unwrap();
+        assert_eq!(ErrorCode::from_code(partitions(&response)[0].error_code), expected);
+    }
 }
 
 #[tokio::test]
