@@ -13,6 +13,7 @@ use crate::fetch_session::TopicKey;
 use crate::figures::DataFigures;
 use crate::isr::Proposals;
 use crate::partition::{PartitionHandle, PartitionTable};
+use crate::placement::Placements;
 use crate::pool::Pool;
 
 /// The way from a request to the logs: where partitions are, and threads for what would hold up a
@@ -39,6 +40,8 @@ pub struct DataPath {
     pub is_rack_aware: bool,
     /// Changes of in-sync replicas on their way to the controller.
     pub proposals: Arc<Proposals>,
+    /// Log directories of replicas here, on their way to the controller.
+    pub placements: Arc<Placements>,
     /// What is counted.
     pub figures: DataFigures,
 }
@@ -154,6 +157,7 @@ impl DataPath {
             fetch_bytes_max: limits.fetch_bytes_max,
             is_rack_aware: limits.is_rack_aware,
             proposals: Arc::default(),
+            placements: Arc::default(),
             figures: DataFigures::default(),
         })
     }

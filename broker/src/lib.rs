@@ -17,6 +17,7 @@ pub mod listener;
 pub mod machine;
 pub mod metrics;
 pub mod partition;
+pub mod placement;
 pub mod pool;
 pub mod producer_ids;
 pub mod read_log;

@@ -19,6 +19,8 @@ use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIds
 use ottla_protocol::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
 use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
 use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
+use ottla_protocol::messages::assign_replicas_to_dirs_request::AssignReplicasToDirsRequest;
+use ottla_protocol::messages::assign_replicas_to_dirs_response::AssignReplicasToDirsResponse;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::node_hello_request::NodeHelloRequest;
@@ -171,6 +173,11 @@ pub(crate) fn topic_id(name: &str) -> Uuid {
 /// response without its length, or an error.
 type Script = dyn Fn(&RelayRequest) -> Result<RelayResponse, LinkError> + Send + Sync;
 
+/// What a scripted coordinator answers to one report of log directories.
+type Placing = dyn Fn(&AssignReplicasToDirsRequest) -> Result<AssignReplicasToDirsResponse, LinkError>
+    + Send
+    + Sync;
+
 /// A coordinator that does what the test says.
 pub(crate) struct ScriptedCoordinator {
     pub(crate) script: Box<Script>,
@@ -181,6 +188,9 @@ pub(crate) struct ScriptedCoordinator {
     /// AlterPartition requests that came, and the answers to the next.
     pub(crate) altered: Mutex<Vec<AlterPartitionRequest>>,
     pub(crate) alterations: Mutex<VecDeque<Result<AlterPartitionResponse, LinkError>>>,
+    /// AssignReplicasToDirs requests that came, and how the next are answered.
+    pub(crate) placed: Mutex<Vec<AssignReplicasToDirsRequest>>,
+    pub(crate) placements: Mutex<VecDeque<Box<Placing>>>,
     pub(crate) cut: Notify,
 }
 
@@ -196,6 +206,8 @@ impl ScriptedCoordinator {
             blocks: Mutex::default(),
             altered: Mutex::default(),
             alterations: Mutex::default(),
+            placed: Mutex::default(),
+            placements: Mutex::default(),
             cut: Notify::new(),
         })
     }
@@ -268,6 +280,17 @@ impl CoordinatorLink for ScriptedCoordinator {
         let answer = self.alterations.lock().unwrap().pop_front();
         self.altered.lock().unwrap().push(request);
         Box::pin(std::future::ready(answer.unwrap_or(Err(LinkError::TimedOut))))
+    }
+
+    fn assign_replicas_to_dirs(
+        &self,
+        request: AssignReplicasToDirsRequest,
+        _: Duration,
+    ) -> LinkFuture<'_, Result<AssignReplicasToDirsResponse, LinkError>> {
+        let placing = self.placements.lock().unwrap().pop_front();
+        let answer = placing.map_or(Err(LinkError::TimedOut), |answer| answer(&request));
+        self.placed.lock().unwrap().push(request);
+        Box::pin(std::future::ready(answer))
     }
 
     fn closed(&self) -> LinkFuture<'_, ()> {

@@ -22,7 +22,8 @@ use ottla_coordinator::Coordinator;
 use ottla_metadata::store::embedded::EmbeddedStore;
 use ottla_protocol::Str;
 use ottla_protocol::types::{Offset, PartitionId};
-use ottla_storage::RealIo;
+use ottla_storage::io::{Fault, SimOp};
+use ottla_storage::{LogIo, RealIo, SimIo};
 use tokio::time::Instant;
 
 /// Connects to a coordinator of this process, whatever the address.
@@ -50,20 +51,24 @@ const PARTITIONS: i32 = 3;
 impl Cluster {
     /// With brokers 1 to 3.
     async fn start() -> Self {
-        let store = EmbeddedStore::in_memory(1);
-        let mut config = ottla_coordinator::Config::new(100);
-        (config.http, config.internode) = (None, None);
-        let coordinator = Coordinator::start(config, Arc::new(store.clone())).await.unwrap();
-        let mut cluster = Self {
-            store,
-            coordinator: Arc::new(coordinator),
-            folder: tempfile::tempdir().unwrap(),
-            brokers: BTreeMap::new(),
-        };
+        let mut cluster = Self::without_brokers().await;
         for id in 1..=3 {
             cluster.start_broker(id).await;
         }
         cluster
+    }
+
+    async fn without_brokers() -> Self {
+        let store = EmbeddedStore::in_memory(1);
+        let mut config = ottla_coordinator::Config::new(100);
+        (config.http, config.internode) = (None, None);
+        let coordinator = Coordinator::start(config, Arc::new(store.clone())).await.unwrap();
+        Self {
+            store,
+            coordinator: Arc::new(coordinator),
+            folder: tempfile::tempdir().unwrap(),
+            brokers: BTreeMap::new(),
+        }
     }
 
     fn dir(&self, id: i32) -> PathBuf {
@@ -71,17 +76,21 @@ impl Cluster {
     }
 
     async fn start_broker(&mut self, id: i32) {
+        let dirs = self.dir(id).display().to_string();
+        self.start_broker_on(id, RealIo, &dirs).await;
+    }
+
+    async fn start_broker_on<I: LogIo>(&mut self, id: i32, io: I, dirs: &str) {
         let text = format!(
-            "node.id={id}\nhttp.listener=:0\nlog.dirs={}\nlisteners=PLAINTEXT://:0\n\
+            "node.id={id}\nhttp.listener=:0\nlog.dirs={dirs}\nlisteners=PLAINTEXT://:0\n\
              broker.session.timeout.ms=1500\n",
-            self.dir(id).display(),
         );
         let deadline = Instant::now() + PATIENCE;
         let broker = loop {
             let (config, _) = Config::parse("test", text.as_bytes(), &[]).unwrap();
             let coordinators = InProcess(Arc::clone(&self.coordinator));
             let environment = Environment {
-                io: RealIo,
+                io: io.clone(),
                 boot_id: machine::boot_id(),
                 store: Arc::new(self.store.clone()),
                 coordinators: Arc::new(StreamTransport::new(Arc::new(coordinators))),
@@ -108,9 +117,13 @@ impl Cluster {
     }
 
     async fn create_topic(&self, configs: &[(&str, &str)]) {
+        self.create_topic_of(PARTITIONS, configs).await;
+    }
+
+    async fn create_topic_of(&self, partitions: i32, configs: &[(&str, &str)]) {
         let topic = NewTopic {
             name: TOPIC.into(),
-            partitions: Some(PARTITIONS),
+            partitions: Some(partitions),
             replication_factor: Some(3),
             configs: configs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
             ..NewTopic::default()
@@ -120,12 +133,16 @@ impl Cluster {
     }
 
     async fn produce(&self, numbers: std::ops::Range<usize>) {
+        self.produce_to(PARTITIONS, numbers).await;
+    }
+
+    async fn produce_to(&self, partitions: i32, numbers: std::ops::Range<usize>) {
         let producer = Producer::new(self.client(), ProducerConfig::default()).unwrap();
         let mut deliveries = Vec::new();
         for number in numbers {
             let record = ProducerRecord {
                 topic: TOPIC.into(),
-                partition: Some(PartitionId((number % PARTITIONS as usize) as i32)),
+                partition: Some(PartitionId((number % partitions as usize) as i32)),
                 value: Some(format!("value-{number}").into()),
                 ..ProducerRecord::default()
             };
@@ -290,5 +307,70 @@ async fn replica_that_missed_what_was_deleted_begins_anew_at_the_leaders_start()
     for partition in 0..PARTITIONS {
         assert_eq!(cluster.view(gone, partition).unwrap().log_start, Offset(110));
     }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_log_directory_costs_the_leaders_in_it_and_no_others() {
+    const MANY: i32 = 12;
+    let mut cluster = Cluster::without_brokers().await;
+    let (disk, dirs) = (SimIo::new(1), ["a", "b"].map(|name| cluster.dir(1).join(name)));
+    // What is not a log is in real files.
+    std::fs::create_dir_all(&dirs[0]).unwrap();
+    for folder in cluster.dir(1).ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
+        disk.create_dir(folder).unwrap();
+    }
+    let names = dirs.map(|dir| dir.display().to_string()).join(",");
+    cluster.start_broker_on(1, disk.clone(), &names).await;
+    cluster.start_broker(2).await;
+    cluster.start_broker(3).await;
+    cluster.create_topic_of(MANY, &[("min.insync.replicas", "2")]).await;
+    let data = Arc::clone(&cluster.brokers[&1].services().data);
+    let partition = |number| {
+        let image = data.image.load();
+        image.partition(image.topic(TOPIC)?.id, number).map(|partition| partition.value.clone())
+    };
+    let home = |number| {
+        let topic = data.image.load().topic(TOPIC)?.id;
+        data.partitions.find(topic, number).map(|handle| handle.log_dir)
+    };
+    let is_reported = |number| {
+        let (known, home) = (partition(number)?.log_dir_of(1), home(number)?);
+        (known == data.log_dirs[home].id && partition(number)?.isr.len() == 3).then_some(())
+    };
+    let reported = || match (0..MANY).filter(|number| is_reported(*number).is_none()).count() {
+        0 => Ok(()),
+        missing => Err(format!("{missing} are missing")),
+    };
+    cluster.until("the controller knows where every replica is", reported).await;
+    let homes: Vec<_> = (0..MANY).map(|number| home(number).unwrap()).collect();
+    let led: Vec<_> = (0..MANY).filter(|number| cluster.leader(*number) == Some(1)).collect();
+    let epochs: Vec<_> = (0..MANY).map(|number| partition(number).unwrap().leader_epoch).collect();
+    for dir in [0, 1] {
+        assert!(led.iter().any(|number| homes[*number as usize] == dir), "{led:?} in {homes:?}");
+    }
+
+    disk.inject(Fault::Fail { op: SimOp::Write, nth: 1, error: std::io::ErrorKind::Other });
+    cluster.produce_to(MANY, 0..120).await;
+    let offline = || data.log_dirs.iter().filter(|dir| dir.is_offline()).count();
+    assert_eq!(offline(), 1);
+    let failed = data.log_dirs.iter().position(|dir| dir.is_offline()).unwrap();
+    let moved = || {
+        for number in 0..MANY {
+            let now = partition(number).ok_or("a partition is missing")?;
+            let is_in_failed = homes[number as usize] == failed;
+            if is_in_failed && (now.leader == 1 || now.isr.contains(&1)) {
+                return Err(format!("{number} is not given up: {now:?}"));
+            }
+        }
+        Ok(())
+    };
+    cluster.until("the replicas of the directory are given up", moved).await;
+    for number in led.into_iter().filter(|number| homes[*number as usize] != failed) {
+        let now = partition(number).unwrap();
+        assert_eq!((now.leader, now.leader_epoch), (1, epochs[number as usize]), "{number}");
+        assert_eq!(now.isr.len(), 3, "{number}");
+    }
+    cluster.produce_to(MANY, 120..240).await;
     cluster.stop().await;
 }

@@ -32,6 +32,7 @@ use crate::listener::{
     AcceptError, AddressLimits, FrameMemory, Listener, Network, SecurityProtocol as Protocol,
 };
 use crate::metrics::Metrics;
+use crate::placement::Reporter;
 use crate::producer_ids::ProducerIds;
 use crate::relay::{
     Bounds, BrokerState, Connector, CoordinatorTransport, Heartbeat, NodeIdentity, Relay, Standing,
@@ -381,6 +382,9 @@ impl<I: LogIo> Start<I> {
             data.path.figures.isr.clone(),
         );
         self.tasks.spawn(proposer.run(self.stop.clone()));
+        let (placements, image) = (Arc::clone(&data.path.placements), self.image.clone());
+        let reporter = Reporter::new(placements, relay.clone(), Arc::clone(identity), image);
+        self.tasks.spawn(reporter.run(self.stop.clone()));
         let (producer_ids, task) = ProducerIds::new(relay.clone());
         let stop = self.stop.clone();
         self.tasks.spawn(async move {

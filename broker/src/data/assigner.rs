@@ -263,6 +263,7 @@ impl<I: LogIo> Assigner<I> {
                 let control = Control::Assign { slot: local.handle.slot, assignment };
                 let _ = local.handle.inbox.send_control(control).await;
                 self.note_following(image, (topic_id, index));
+                self.note_place(image, (topic_id, index));
                 continue;
             }
             let dir = partition.log_dir_of(self.path.broker.0);
@@ -393,6 +394,7 @@ impl<I: LogIo> Assigner<I> {
         self.local.insert((topic_id, index), Local { handle: Arc::clone(&handle), worker });
         let image = Arc::clone(&self.applied);
         self.note_following(&image, (topic_id, index));
+        self.note_place(&image, (topic_id, index));
         handle
     }
 
@@ -526,6 +528,16 @@ impl<I: LogIo> Assigner<I> {
         self.followings.extend(in_dir.map(|(key, _)| Change::Stop(*key)));
         for worker in &dir.workers {
             let _ = worker.inbox.send_control(Control::Fail).await;
+        }
+    }
+
+    /// Notes where a replica is for the controller, if the cluster believes otherwise.
+    fn note_place(&self, image: &Image, key: (Uuid, i32)) {
+        let Some(local) = self.local.get(&key) else { return };
+        let directory = self.dirs[local.handle.log_dir].dir.id();
+        let known = image.partition(key.0, key.1);
+        if known.is_some_and(|known| known.log_dir_of(self.path.broker.0) != directory) {
+            self.path.placements.put(key, directory);
         }
     }
 

@@ -12,6 +12,8 @@ use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIds
 use ottla_protocol::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
 use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
 use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
+use ottla_protocol::messages::assign_replicas_to_dirs_request::AssignReplicasToDirsRequest;
+use ottla_protocol::messages::assign_replicas_to_dirs_response::AssignReplicasToDirsResponse;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::cancel_relay_request::CancelRelayRequest;
@@ -136,6 +138,14 @@ impl CoordinatorLink for ClientLink {
         request: AlterPartitionRequest,
         deadline: Duration,
     ) -> LinkFuture<'_, Result<AlterPartitionResponse, LinkError>> {
+        Box::pin(self.call(request, deadline))
+    }
+
+    fn assign_replicas_to_dirs(
+        &self,
+        request: AssignReplicasToDirsRequest,
+        deadline: Duration,
+    ) -> LinkFuture<'_, Result<AssignReplicasToDirsResponse, LinkError>> {
         Box::pin(self.call(request, deadline))
     }
 

@@ -11,6 +11,8 @@ use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIds
 use ottla_protocol::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
 use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
 use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
+use ottla_protocol::messages::assign_replicas_to_dirs_request::AssignReplicasToDirsRequest;
+use ottla_protocol::messages::assign_replicas_to_dirs_response::AssignReplicasToDirsResponse;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::node_hello_request::NodeHelloRequest;
@@ -58,6 +60,13 @@ pub trait CoordinatorLink: Debug + Send + Sync {
         request: AlterPartitionRequest,
         deadline: Duration,
     ) -> LinkFuture<'_, Result<AlterPartitionResponse, LinkError>>;
+
+    /// Tells which log directories replicas are in.
+    fn assign_replicas_to_dirs(
+        &self,
+        request: AssignReplicasToDirsRequest,
+        deadline: Duration,
+    ) -> LinkFuture<'_, Result<AssignReplicasToDirsResponse, LinkError>>;
 
     /// Ends when the link can no longer be used.
     fn closed(&self) -> LinkFuture<'_, ()>;

@@ -23,6 +23,8 @@ use ottla_metadata::image::ImageReader;
 use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
 use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
+use ottla_protocol::messages::assign_replicas_to_dirs_request::AssignReplicasToDirsRequest;
+use ottla_protocol::messages::assign_replicas_to_dirs_response::AssignReplicasToDirsResponse;
 use ottla_protocol::messages::relay_request::RelayRequest;
 use ottla_protocol::wire::{EncodeError, Encoder, Records};
 use ottla_protocol::{ErrorCode, Request, RequestHeader, Str};
@@ -159,6 +161,16 @@ impl Relay {
     ) -> Result<AlterPartitionResponse, RelayError> {
         let link = self.link(LINK_WAIT).await?;
         link.alter_partition(request, OWN_CALL_TIMEOUT).await.map_err(no_answer)
+    }
+
+    /// Tells the controller which log directories replicas here are in. The error of the whole request is
+    /// in the answer.
+    pub async fn assign_replicas_to_dirs(
+        &self,
+        request: AssignReplicasToDirsRequest,
+    ) -> Result<AssignReplicasToDirsResponse, RelayError> {
+        let link = self.link(LINK_WAIT).await?;
+        link.assign_replicas_to_dirs(request, OWN_CALL_TIMEOUT).await.map_err(no_answer)
     }
 
     /// The link to the active coordinator, if there is one or comes one in time.
