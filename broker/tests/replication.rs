@@ -311,6 +311,26 @@ async fn replica_that_missed_what_was_deleted_begins_anew_at_the_leaders_start()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deleted_records_are_gone_on_every_replica_once_that_is_answered() {
+    let cluster = Cluster::start().await;
+    cluster.create_topic(&[("min.insync.replicas", "3")]).await;
+    cluster.produce(0..90).await;
+    cluster.agree(30).await;
+    let before: Vec<_> = (0..PARTITIONS)
+        .map(|partition| (Str::from(TOPIC), PartitionId(partition), Offset(20)))
+        .collect();
+    for deleted in Admin::new(cluster.client()).delete_records(&before).await {
+        assert_eq!(deleted.unwrap(), Offset(20));
+    }
+    for partition in 0..PARTITIONS {
+        let start = |id: &i32| cluster.view(*id, partition).unwrap().log_start;
+        let starts: Vec<_> = cluster.brokers.keys().map(start).collect();
+        assert_eq!(starts, [Offset(20); 3], "partition {partition}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failed_log_directory_costs_the_leaders_in_it_and_no_others() {
     const MANY: i32 = 12;
     let mut cluster = Cluster::without_brokers().await;

@@ -3,23 +3,28 @@
 //! - Offset −1 means the high watermark; one beyond it, or another negative one, is OFFSET_OUT_OF_RANGE.
 //! - A topic that is only compacted keeps its records: POLICY_VIOLATION. Internal topics:
 //!   INVALID_TOPIC_EXCEPTION.
-//! - The answer is the new start, once nobody can read below it.
+//! - The answer is the low watermark: where the last of the logs begins that live replicas have. It comes
+//!   once that has reached the offset, or with REQUEST_TIMED_OUT when the time is over.
+
+mod low_watermark;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::delete_records_request::DeleteRecordsRequest;
+use ottla_protocol::messages::delete_records_request::{DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 use ottla_protocol::types::Offset;
+use ottla_protocol::{ErrorCode, Str};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use self::low_watermark::{Wait, wait_for_all};
 use super::{Answer, Handler, Reply, RequestContext};
 use crate::data_path::Resolver;
+use crate::partition::PartitionHandle;
 use crate::services::Services;
 use crate::worker::Control;
 
@@ -27,8 +32,17 @@ use crate::worker::Control;
 #[derive(Debug)]
 pub struct DeleteRecords;
 
-/// What the worker will say.
-type Pending = oneshot::Receiver<Result<Offset, ErrorCode>>;
+/// A deletion that the leader's worker was asked for.
+struct Begun {
+    handle: Arc<PartitionHandle>,
+    /// As requested.
+    offset: i64,
+    /// What the worker will say: the start of the leader's log.
+    start: oneshot::Receiver<Result<Offset, ErrorCode>>,
+}
+
+/// The offset of the high watermark.
+const HIGH_WATERMARK: i64 = -1;
 
 impl Handler for DeleteRecords {
     type Request = DeleteRecordsRequest;
@@ -42,28 +56,26 @@ impl Handler for DeleteRecords {
         let resolver = services.data.resolver();
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         let deadline = Instant::now() + timeout;
-        let mut topics = Vec::with_capacity(request.topics.len());
-        for topic in request.topics {
-            let mut partitions = Vec::with_capacity(topic.partitions.len());
-            for partition in topic.partitions {
-                let index = partition.partition_index;
-                let begun = begin(&resolver, &topic.name, (index, partition.offset)).await;
-                partitions.push((index, begun));
+        let mut begun = Vec::new();
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                let partition = (partition.partition_index, partition.offset);
+                begun.push(begin(&resolver, &topic.name, partition).await);
             }
-            topics.push((topic.name, partitions));
         }
-        let context = context.clone();
+        let (data, context) = (Arc::clone(&services.data), context.clone());
+        let topics = request
+            .topics
+            .into_iter()
+            .map(|topic| DeleteRecordsTopic { name: topic.name.detach(), ..topic });
+        let topics: Vec<_> = topics.collect();
         Answer::later(async move {
-            let mut response = DeleteRecordsResponse::default();
-            for (name, pending) in topics {
-                let mut partitions = Vec::with_capacity(pending.len());
-                for (index, begun) in pending {
-                    partitions.push(finish(index, begun, deadline).await);
-                }
-                let topic = DeleteRecordsTopicResult { name, partitions, ..Default::default() };
-                response.topics.push(topic);
+            let mut waits = Vec::with_capacity(begun.len());
+            for begun in begun {
+                waits.push(deleted_here(begun, deadline).await);
             }
-            Reply::new::<DeleteRecordsRequest>(&context, &response)
+            let outcomes = wait_for_all(&data, waits, deadline).await;
+            Reply::new::<DeleteRecordsRequest>(&context, &respond(topics, outcomes))
         })
     }
 }
@@ -71,9 +83,9 @@ impl Handler for DeleteRecords {
 /// Asks the worker.
 async fn begin(
     resolver: &Resolver,
-    topic: &str,
+    topic: &Str,
     (partition, offset): (i32, i64),
-) -> Result<Pending, ErrorCode> {
+) -> Result<Begun, ErrorCode> {
     let id = resolver.topic_id_by_name(topic);
     let handle = resolver.find(id, partition).map_err(|unroutable| unroutable.error)?;
     let settings = {
@@ -87,99 +99,48 @@ async fn begin(
     if settings.is_compacted && !settings.is_deleting {
         return Err(ErrorCode::PolicyViolation);
     }
-    let (reply, pending) = oneshot::channel();
+    let (reply, start) = oneshot::channel();
     let control = Control::DeleteRecords { slot: handle.slot, offset, reply };
     handle.inbox.send_control(control).await.map_err(|_| ErrorCode::KafkaStorageError)?;
-    Ok(pending)
+    Ok(Begun { handle, offset, start })
 }
 
-async fn finish(
-    partition_index: i32,
-    begun: Result<Pending, ErrorCode>,
+/// Waits until the records are gone on the leader; what the other replicas have to reach then.
+async fn deleted_here(
+    begun: Result<Begun, ErrorCode>,
     deadline: Instant,
-) -> DeleteRecordsPartitionResult {
-    let outcome = match begun {
-        Ok(pending) => match timeout_at(deadline, pending).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(ErrorCode::KafkaStorageError),
-            Err(_) => Err(ErrorCode::RequestTimedOut),
-        },
-        Err(error) => Err(error),
+) -> Result<Wait, ErrorCode> {
+    let Begun { handle, offset, start } = begun?;
+    let start = match timeout_at(deadline, start).await {
+        Ok(Ok(start)) => start?,
+        Ok(Err(_)) => return Err(ErrorCode::KafkaStorageError),
+        Err(_) => return Err(ErrorCode::RequestTimedOut),
     };
-    let (low_watermark, error) = match outcome {
-        Ok(start) => (start.0, ErrorCode::None),
-        Err(error) => (-1, error),
-    };
-    DeleteRecordsPartitionResult {
-        partition_index,
-        low_watermark,
-        error_code: error.code(),
-        ..DeleteRecordsPartitionResult::default()
-    }
+    let wanted = if offset == HIGH_WATERMARK { start } else { Offset(offset) };
+    Ok(Wait { handle, wanted })
+}
+
+/// `outcomes` are in the order of the partitions.
+fn respond(
+    topics: Vec<DeleteRecordsTopic>,
+    outcomes: Vec<(Offset, ErrorCode)>,
+) -> DeleteRecordsResponse {
+    let mut outcomes = outcomes.into_iter();
+    let topics = topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().zip(&mut outcomes);
+        let partitions =
+            partitions.map(|(partition, (low_watermark, error))| DeleteRecordsPartitionResult {
+                partition_index: partition.partition_index,
+                low_watermark: low_watermark.0,
+                error_code: error.code(),
+                ..DeleteRecordsPartitionResult::default()
+            });
+        let partitions = partitions.collect();
+        DeleteRecordsTopicResult { name: topic.name, partitions, ..Default::default() }
+    });
+    DeleteRecordsResponse { topics: topics.collect(), ..DeleteRecordsResponse::default() }
 }
 
 #[cfg(test)]
-mod tests {
-    use ottla_protocol::Str;
-    use ottla_protocol::messages::delete_records_request::{
-        DeleteRecordsPartition, DeleteRecordsTopic,
-    };
-    use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-
-    use super::*;
-    use crate::handlers::Fetch;
-    use crate::testing::data::{TestBroker, TestTopic, batch};
-
-    async fn delete(broker: &TestBroker, name: &'static str, offset: i64) -> (ErrorCode, i64) {
-        let partition = DeleteRecordsPartition { offset, ..DeleteRecordsPartition::default() };
-        let topic = DeleteRecordsTopic {
-            name: Str::from_static(name),
-            partitions: vec![partition],
-            ..DeleteRecordsTopic::default()
-        };
-        let request =
-            DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        let response = broker.ask::<DeleteRecords>(2, request).await.unwrap();
-        let answer = &response.topics[0].partitions[0];
-        (ErrorCode::from_code(answer.error_code), answer.low_watermark)
-    }
-
-    async fn fetch_error(broker: &TestBroker, topic: &TestTopic, fetch_offset: i64) -> ErrorCode {
-        let partition =
-            FetchPartition { fetch_offset, partition_max_bytes: 1000, ..Default::default() };
-        let topic = FetchTopic {
-            topic: Str::from_static(topic.name),
-            partitions: vec![partition],
-            ..FetchTopic::default()
-        };
-        let request = FetchRequest { topics: vec![topic], ..FetchRequest::default() };
-        let response = broker.ask::<Fetch>(11, request).await.unwrap();
-        ErrorCode::from_code(response.responses[0].partitions[0].error_code)
-    }
-
-    #[tokio::test]
-    async fn records_below_the_new_start_are_gone_even_within_a_batch() {
-        let topic = TestTopic::new("orders", 1);
-        let broker = TestBroker::leading(&[&topic]).await;
-        broker.append(&topic, 0, &batch(&["a", "b", "c"])).await;
-        assert_eq!(delete(&broker, "orders", 2).await, (ErrorCode::None, 2));
-        assert_eq!(fetch_error(&broker, &topic, 1).await, ErrorCode::OffsetOutOfRange);
-        assert_eq!(fetch_error(&broker, &topic, 2).await, ErrorCode::None);
-        assert_eq!(delete(&broker, "orders", 4).await, (ErrorCode::OffsetOutOfRange, -1));
-        assert_eq!(delete(&broker, "orders", -1).await, (ErrorCode::None, 3));
-        assert_eq!(broker.append(&topic, 0, &batch(&["d"])).await, 3);
-    }
-
-    #[tokio::test]
-    async fn policies_are_kept() {
-        let compacted = TestTopic::new("compacted", 1).with("cleanup.policy", "compact");
-        let mut internal = TestTopic::new("__transaction_state", 1);
-        internal.internal = true;
-        let broker = TestBroker::leading(&[&compacted, &internal]).await;
-        assert_eq!(delete(&broker, "compacted", 0).await, (ErrorCode::PolicyViolation, -1));
-        let error = (ErrorCode::InvalidTopicException, -1);
-        assert_eq!(delete(&broker, "__transaction_state", 0).await, error);
-        let error = (ErrorCode::UnknownTopicOrPartition, -1);
-        assert_eq!(delete(&broker, "unknown", 0).await, error);
-    }
-}
+#[path = "delete_records/tests.rs"]
+mod tests;

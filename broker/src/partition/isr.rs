@@ -76,6 +76,15 @@ pub struct FollowerProgress {
     pub log_start: Offset,
 }
 
+/// What a fetch tells that was not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct News {
+    /// The follower has more, or is in another life.
+    pub has_progress: bool,
+    /// Its log starts elsewhere.
+    pub has_start: bool,
+}
+
 /// A follower, for those who choose or count replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FollowerView {
@@ -196,7 +205,7 @@ impl Isr {
             .collect();
     }
 
-    /// A follower fetched; `leader_end` is the end of the leader's log. Returns true if that is news.
+    /// A follower fetched; `leader_end` is the end of the leader's log.
     ///
     /// Fetches can overtake each other, so within a life the end only grows. What came from a former life
     /// counts no more: its disk may have lost what it had.
@@ -205,14 +214,14 @@ impl Isr {
         progress: FollowerProgress,
         leader_end: Offset,
         now: Duration,
-    ) -> bool {
+    ) -> News {
         let Some(follower) =
             self.followers.iter_mut().find(|follower| follower.broker == progress.broker)
         else {
-            return false;
+            return News::default();
         };
         if progress.broker_epoch < follower.broker_epoch || progress.broker_epoch == NO_EPOCH {
-            return false;
+            return News::default();
         }
         let before = *follower;
         if follower.broker_epoch < progress.broker_epoch {
@@ -228,7 +237,11 @@ impl Isr {
             follower.caught_up_at = follower.caught_up_at.max(follower.fetched_at);
         }
         (follower.fetched_at, follower.leader_end) = (now, leader_end);
-        before.end != follower.end || before.broker_epoch != follower.broker_epoch
+        let is_reborn = before.broker_epoch != follower.broker_epoch;
+        News {
+            has_progress: is_reborn || before.end != follower.end,
+            has_start: before.log_start != follower.log_start,
+        }
     }
 
     /// The leader's log grew beyond `former_end`. Who had everything until now begins to lag now, however

@@ -107,6 +107,8 @@ pub enum Effect<W> {
     Ack(W, Result<(), ErrorCode>),
     /// Consumers can see `visible` bytes more; with `changed`, something else is new to them.
     Wake { visible: u64, changed: bool },
+    /// The view changed in where a follower's log starts: those who wait for that are to look.
+    FollowerStartMoved,
     /// Have the controller decide on this; it comes back as [`Input::ProposalResolved`].
     Propose(Proposal),
 }
@@ -337,7 +339,11 @@ impl<W> Replica<W> {
         if !is_current || self.log_end < progress.end {
             return;
         }
-        if self.isr.observe(progress, self.log_end, now) {
+        let news = self.isr.observe(progress, self.log_end, now);
+        if news.has_start {
+            effects.push(Effect::FollowerStartMoved);
+        }
+        if news.has_progress {
             effects.push(Effect::Publish);
             self.maybe_expand(now, effects);
             self.maybe_advance(effects);

@@ -501,10 +501,15 @@ impl Follower {
             }
             return;
         }
-        // Marks alone change nothing about what is fetched next.
         partition.failures = 0;
         let lag = answer.high_watermark - partition.end;
+        let moves_start = partition.log_start < answer.log_start;
         self.set_lag(key, lag);
+        if moves_start {
+            // The leader waits to hear that it is so, before it says that what it deleted is gone.
+            return self.send(key, action, effects);
+        }
+        // Other marks change nothing about what is fetched next.
         effects.push(Effect::Worker { key, leader_epoch, action, ticket: None });
     }
 

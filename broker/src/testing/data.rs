@@ -148,6 +148,12 @@ impl TestCluster {
         self.write(write).await;
     }
 
+    /// Fences a broker that [`TestCluster::put_brokers`] let in.
+    pub(crate) async fn fence(&self, id: i32) {
+        let record = super::broker_record(id, true, &["PLAINTEXT"]);
+        self.write(self.put(GuardedWrite::new(), &Key::Broker(id), &record)).await;
+    }
+
     pub(crate) async fn delete_topic(&self, topic: &TestTopic) {
         let deleted = DeletedTopic {
             id: topic.id,

@@ -29,6 +29,8 @@ pub(super) struct Slot<I: LogIo> {
     /// What subscribers are told after that.
     pub visible: u64,
     pub is_changed: bool,
+    /// A follower's log starts elsewhere.
+    pub has_follower_start: bool,
     /// Bytes that were appended, of which followers are told.
     pub grown: u64,
     /// The high watermark that was published last is higher than the one before.
@@ -54,6 +56,7 @@ impl<I: LogIo> Slot<I> {
             is_touched: false,
             visible: 0,
             is_changed: false,
+            has_follower_start: false,
             grown: 0,
             has_risen: false,
         }
@@ -71,6 +74,17 @@ impl<I: LogIo> Slot<I> {
             self.handle.followers.mark(grown, is_changed);
         } else if self.has_risen {
             self.handle.followers.nudge();
+        }
+    }
+
+    /// Wakes consumers, and who waits for records to be deleted everywhere, after the view was published.
+    pub fn tell_subscribers(&mut self, visible: u64, is_changed: bool) {
+        let has_follower_start = std::mem::take(&mut self.has_follower_start);
+        if 0 < visible || is_changed {
+            self.handle.subscribers.mark(visible, is_changed);
+        }
+        if has_follower_start && !is_changed {
+            self.handle.subscribers.nudge();
         }
     }
 

@@ -495,6 +495,7 @@ impl<I: LogIo> Worker<I> {
             // not worth a sync: after a restart there would be thousands.
             Effect::BeginEpoch(_) => slot.epoch_start = slot.log.log_end(),
             Effect::Publish => {}
+            Effect::FollowerStartMoved => slot.has_follower_start = true,
             Effect::Ack(waiter, outcome) => return self.acks.push((waiter, outcome)),
             Effect::Propose(proposal) => return self.leading.propose(&slot.handle, proposal),
             Effect::Wake { visible, changed } => {
@@ -528,9 +529,7 @@ impl<I: LogIo> Worker<I> {
             let (visible, is_changed) = (slot.visible, slot.is_changed);
             (slot.visible, slot.is_changed) = (0, false);
             slot.tell_followers(is_changed);
-            if 0 < visible || is_changed {
-                slot.handle.subscribers.mark(visible, is_changed);
-            }
+            slot.tell_subscribers(visible, is_changed);
         }
     }
 

@@ -11,8 +11,9 @@
 //! - Records are never opened: zstd goes out as it is stored, and old formats cannot be asked for.
 //! - A replica reads up to the log's end, wakes when that moves, and only reads from the leader. Where it
 //!   asks from, and in which epoch it read last, tell how far it has come: see [`progress`].
-//! - A replica's session hears of a new high watermark soon after, although there are no records: else
-//!   consumers of that replica would not see the last ones until the next come.
+//! - A replica's session hears of a new high watermark or log start soon after, although there are no
+//!   records: else consumers of that replica would not see the last ones until the next come, and
+//!   DeleteRecords would wait.
 //! - From 11 on followers serve consumers, below the high watermark that they know; a leader sends those
 //!   in the rack of a follower there, if it is told to (KIP-392). Replica −2 (a tool that compares
 //!   replicas) reads from anybody.
@@ -148,7 +149,7 @@ impl Reader {
     }
 }
 
-/// How long a replica's poll waits for records to go with a high watermark that it has not been told.
+/// How long a replica's poll waits for records to go with marks that it has not been told.
 const NEWS_LINGER: Duration = Duration::from_millis(5);
 
 impl Poll {
@@ -189,14 +190,17 @@ impl Poll {
         respond::respond(&self, &candidates, reading)
     }
 
-    /// Whether a high watermark moved of which the session of a replica was not told.
+    /// Whether a high watermark or a log's start moved of which the session of a replica was not told.
     fn has_news(&self, candidates: &[Candidate], reading: &Reading) -> bool {
         let is_replica = matches!(self.terms.reader, Reader::Replica { .. });
         is_replica
             && candidates.iter().zip(&reading.results).any(|(candidate, result)| {
                 let PartitionRead::Read(marks, _) = result else { return false };
                 let told = self.session.with_entry(candidate.index, |entry| entry.told);
-                told.is_some_and(|told| told.high_watermark != marks.high_watermark.0)
+                told.is_some_and(|told| {
+                    let news = (marks.high_watermark.0, marks.log_start.0);
+                    (told.high_watermark, told.log_start) != news
+                })
             })
     }
 }

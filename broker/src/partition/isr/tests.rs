@@ -35,7 +35,7 @@ fn fetched(isr: &mut Isr, broker: i32, end: i64, (leader_end, seconds): (i64, u6
         end: Offset(end),
         log_start: Offset(0),
     };
-    isr.observe(progress, Offset(leader_end), at(seconds))
+    isr.observe(progress, Offset(leader_end), at(seconds)).has_progress
 }
 
 fn marks(high_watermark: i64, log_end: i64) -> LeaderMarks {
@@ -172,7 +172,7 @@ fn fetches_that_overtake_each_other_take_nothing_back_but_a_new_life_does() {
         end: Offset(30),
         log_start: Offset(0),
     };
-    assert!(isr.observe(reborn, Offset(100), at(3)));
+    assert!(isr.observe(reborn, Offset(100), at(3)).has_progress);
     assert_eq!(isr.reached(Offset(100)), Offset(30), "it may have lost what it had");
     assert!(!fetched(&mut isr, 2, 60, (100, 4)), "a late word of the former life");
     assert!(!fetched(&mut isr, 9, 60, (100, 4)), "no replica");
