@@ -18,9 +18,10 @@ use crate::leadership::Leadership;
 pub(crate) use command::{Command, IsrAnswer, IsrWork, Work};
 pub use error::{AdminError, Unavailable};
 pub use request::{
-    Caller, ConfigAlteration, ConfigChange, ConfigOp, ConfigReplacement, ConfigResource,
-    CreatedTopic, DeletedTopic, EffectiveConfig, ElectionKind, FeatureLevel, FeatureUpdates,
-    LeaderElection, LevelChange, NewPartitions, NewTopic, Options, Reassignment, TopicRef,
+    BrokerDrain, Caller, ConfigAlteration, ConfigChange, ConfigOp, ConfigReplacement,
+    ConfigResource, CreatedTopic, DeletedTopic, EffectiveConfig, ElectionKind, FeatureLevel,
+    FeatureUpdates, LeaderElection, LevelChange, NewPartitions, NewTopic, Options, Reassignment,
+    TopicRef,
 };
 
 /// The answer to a request: one result for each item, in the order of the items.
@@ -131,6 +132,16 @@ impl Admin {
         options: Options,
     ) -> Result<Answer<()>, Unavailable> {
         self.ask(caller, brokers, options, Command::UnregisterBrokers).await
+    }
+
+    /// Drains brokers, or puts them back to work. Answered when it is decided; leaders move right after.
+    pub async fn drain_brokers(
+        &self,
+        caller: &Caller,
+        brokers: Vec<BrokerDrain>,
+        options: Options,
+    ) -> Result<Answer<()>, Unavailable> {
+        self.ask(caller, brokers, options, Command::DrainBrokers).await
     }
 
     /// Finalises levels of features, all of them or none: one result.

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod configs;
 pub mod decision;
 pub mod directories;
+pub mod drain;
 pub(crate) mod driver;
 pub mod election;
 pub mod features;

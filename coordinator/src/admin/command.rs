@@ -5,7 +5,7 @@ use ottla_protocol::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::{
-    Answer, Caller, ConfigAlteration, ConfigReplacement, CreatedTopic, DeletedTopic,
+    Answer, BrokerDrain, Caller, ConfigAlteration, ConfigReplacement, CreatedTopic, DeletedTopic,
     FeatureUpdates, LeaderElection, NewPartitions, NewTopic, Reassignment, TopicRef, Unavailable,
 };
 use crate::controller::alter_partition::AlterPartition;
@@ -46,6 +46,7 @@ pub(crate) enum Command {
     ElectLeaders(Work<LeaderElection, ()>),
     ReassignPartitions(Work<Reassignment, ()>),
     UnregisterBrokers(Work<i32, ()>),
+    DrainBrokers(Work<BrokerDrain, ()>),
     UpdateFeatures(Work<FeatureUpdates, ()>),
     AlterPartition(IsrWork),
     AssignDirectories {
@@ -72,6 +73,7 @@ impl Command {
             Self::ElectLeaders(work) => drop(work.reply.send(Err(why))),
             Self::ReassignPartitions(work) => drop(work.reply.send(Err(why))),
             Self::UnregisterBrokers(work) => drop(work.reply.send(Err(why))),
+            Self::DrainBrokers(work) => drop(work.reply.send(Err(why))),
             Self::UpdateFeatures(work) => drop(work.reply.send(Err(why))),
             Self::AlterPartition(work) => drop(work.reply.send(Err(why.code()))),
             Self::AssignDirectories { reply, .. } => drop(reply.send(Err(why.code()))),

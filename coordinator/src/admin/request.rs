@@ -211,6 +211,17 @@ pub struct Reassignment {
     pub allow_replication_factor_change: bool,
 }
 
+/// A broker to drain, or to put back to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokerDrain {
+    /// The broker.
+    pub broker: i32,
+    /// Whether it shall lead nothing and be in no ISR.
+    pub draining: bool,
+    /// Drain it even if partitions then have no leader, or too few replicas in sync.
+    pub force: bool,
+}
+
 /// Levels of features to finalise, all of them or none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeatureUpdates {

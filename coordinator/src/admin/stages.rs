@@ -15,6 +15,7 @@ pub(crate) enum Operation {
     ElectLeaders,
     ReassignPartitions,
     UnregisterBroker,
+    DrainBroker,
     UpdateFeatures,
 }
 

@@ -49,7 +49,7 @@ pub fn members(image: &Image) -> Members {
 }
 
 /// A broker whose directories have all failed can serve nothing, as if it were fenced.
-fn member_of(record: &BrokerRecord) -> Member {
+pub(super) fn member_of(record: &BrokerRecord) -> Member {
     let standing = if record.fenced || directories_of(record).all_failed() {
         Standing::Fenced
     } else if record.draining {

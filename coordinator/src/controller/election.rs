@@ -133,7 +133,7 @@ pub struct Rules {
 
 impl Rules {
     /// More than the replicas can never be in sync.
-    fn min_isr_of(self, partition: &Partition) -> usize {
+    pub fn min_isr_of(self, partition: &Partition) -> usize {
         self.min_isr.min(partition.replicas.len()).max(1)
     }
 }

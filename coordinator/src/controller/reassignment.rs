@@ -5,6 +5,8 @@
 //! it, since [`complete`] is a function of that key and is part of every sweep and of every change of an
 //! ISR.
 
+pub mod proposal;
+
 use ottla_metadata::image::Image;
 use ottla_metadata::keys::Key;
 use ottla_metadata::model::{NO_LEADER, Partition};

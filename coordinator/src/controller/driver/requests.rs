@@ -13,7 +13,7 @@ use crate::controller::decision::{Context, Decision};
 use crate::controller::directories::{self, DirectoryReport};
 use crate::controller::plan::Unit;
 use crate::controller::producer_ids::{self, Block};
-use crate::controller::{brokers, configs, features, preferred, reassignment, topics};
+use crate::controller::{brokers, configs, drain, features, preferred, reassignment, topics};
 
 /// A function that decides on the items of a request.
 type Decide<I, O> = fn(&mut Context<'_>, &[I], bool) -> Decision<O>;
@@ -53,6 +53,10 @@ impl Driver {
             }
             Command::UnregisterBrokers(work) => {
                 self.carry_out(work, Operation::UnregisterBroker, brokers::unregister).await;
+            }
+            Command::DrainBrokers(work) => {
+                self.carry_out(work, Operation::DrainBroker, drain::drain).await;
+                self.unsettled = true;
             }
             Command::UpdateFeatures(work) => {
                 self.carry_out(work, Operation::UpdateFeatures, features::update).await;
