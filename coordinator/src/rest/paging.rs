@@ -12,7 +12,7 @@ use super::problem::Problem;
 pub(super) struct PageQuery {
     /// Most items to answer: 1 to 1000, 100 if not given.
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub limit: Option<u32>,
     /// The `next` of the page before; without it the first page.
     pub after: Option<String>,
 }
@@ -37,14 +37,24 @@ impl PageQuery {
         Ok((page, next))
     }
 
+    /// `after` as a topic and a partition; before all of them if it is not given.
+    pub fn after_partition(&self) -> Result<(String, i32), Problem> {
+        let Some(after) = &self.after else { return Ok((String::new(), -1)) };
+        let parts = after.rsplit_once(':').map(|(topic, number)| (topic, number.parse()));
+        let Some((topic, Ok(number))) = parts else { return Err(bad_after(after)) };
+        Ok((topic.to_owned(), number))
+    }
+
     /// `after` as a number.
     pub fn after_number(&self) -> Result<i32, Problem> {
         let Some(after) = &self.after else { return Ok(-1) };
-        after.parse().map_err(|_| {
-            let detail = format!("after is {after:?}; allowed: the next of the page before");
-            Problem::new(StatusCode::BAD_REQUEST, detail)
-        })
+        after.parse().map_err(|_| bad_after(after))
     }
+}
+
+fn bad_after(after: &str) -> Problem {
+    let detail = format!("after is {after:?}; allowed: the next of the page before");
+    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 const LIMIT_DEFAULT: u32 = 100;

@@ -153,6 +153,8 @@ fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::ResourceNotFound => StatusCode::NOT_FOUND,
         ErrorCode::TopicAlreadyExists
         | ErrorCode::ReassignmentInProgress
+        | ErrorCode::EligibleLeadersNotAvailable
+        | ErrorCode::NotEnoughReplicas
         | ErrorCode::DuplicateResource => StatusCode::CONFLICT,
         ErrorCode::InvalidTopicException
         | ErrorCode::InvalidPartitions

@@ -11,7 +11,8 @@ use utoipa_axum::routes;
 
 use super::state::Rest;
 use super::{
-    brokers, cluster, configs, limits, metrics, origin, partitions, probes, problem, proxy, topics,
+    brokers, cluster, configs, elections, health, limits, metrics, origin, partitions, probes,
+    problem, proxy, reassignments, topics,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +29,7 @@ use super::{
         (name = "cluster", description = "The cluster as a whole"),
         (name = "brokers", description = "Brokers and what is set on them"),
         (name = "topics", description = "Topics, their partitions and configs"),
+        (name = "reassignments", description = "Leaders and replicas that move"),
         (name = "process", description = "This coordinator itself"),
     )
 )]
@@ -62,13 +64,19 @@ fn v1() -> OpenApiRouter<Rest> {
         .routes(routes!(cluster::get))
         .routes(routes!(configs::get_of_cluster, configs::patch_of_cluster))
         .routes(routes!(brokers::list))
-        .routes(routes!(brokers::get))
+        .routes(routes!(brokers::get, brokers::unregister))
+        .routes(routes!(brokers::drain, brokers::undrain))
         .routes(routes!(configs::get_of_broker, configs::patch_of_broker))
         .routes(routes!(topics::list, topics::create))
         .routes(routes!(topics::get, topics::patch, topics::delete))
         .routes(routes!(configs::get_of_topic, configs::patch_of_topic))
         .routes(routes!(partitions::list))
         .routes(routes!(partitions::get))
+        .routes(routes!(partitions::list_all))
+        .routes(routes!(elections::elect))
+        .routes(routes!(reassignments::list, reassignments::run, reassignments::cancel))
+        .routes(routes!(reassignments::plan))
+        .routes(routes!(health::get))
 }
 
 fn process() -> OpenApiRouter<Rest> {

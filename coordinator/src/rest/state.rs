@@ -1,5 +1,6 @@
 //! What every handler of the REST API works with.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::{Image, ImageReader};
+use ottla_protocol::time::Now;
 use tokio::sync::Semaphore;
 
 use super::limits::REQUESTS_MAX;
@@ -60,6 +62,17 @@ impl Rest {
     /// The hosts by which the API is called, beside localhost and addresses.
     pub(super) fn hosts(&self) -> &[String] {
         &self.inner.services.http_hosts
+    }
+
+    /// When each broker was last heard, Unix ms; nothing on a node that is not active.
+    pub(super) fn heard_at(&self) -> BTreeMap<i32, i64> {
+        let heard = self.inner.services.heartbeats.heard();
+        heard.into_iter().map(|heard| (heard.broker, heard.at_ms)).collect()
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Now {
+        self.inner.services.clock.now()
     }
 
     pub(super) fn metrics(&self) -> &RestMetrics {

@@ -3,6 +3,7 @@
 mod cluster;
 mod configs;
 mod errors;
+mod operations;
 mod pages;
 mod passive;
 mod topics;
@@ -95,6 +96,20 @@ impl Cluster {
 
     async fn delete(&self, path: &str) -> Answer {
         self.ask(0, Method::DELETE, path, None).await
+    }
+
+    /// Asks until the answer is as expected.
+    async fn until(&self, path: &str, expected: impl Fn(&Answer) -> bool) -> Answer {
+        let asked = async {
+            loop {
+                let answer = self.get(path).await;
+                if expected(&answer) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.expect("as expected in time")
     }
 
     /// Creates a topic that can be created.
