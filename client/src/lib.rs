@@ -60,6 +60,12 @@ mod tests {
         is_send(admin.list_offsets(&[]));
         is_send(admin.delete_records(&[]));
         is_send(admin.describe_log_dirs(&[]));
+        is_send(admin.elect_leaders(admin::ElectionType::Preferred, None));
+        is_send(admin.alter_reassignments(&[]));
+        is_send(admin.list_reassignments());
+        is_send(admin.describe_partitions(None));
+        is_send(admin.list_brokers());
+        is_send(admin.unregister_broker(protocol::types::BrokerId(1)));
         is_send(producer.send(ProducerRecord::default()));
         is_send(producer.flush());
         is_send(consumer.poll(timeout));

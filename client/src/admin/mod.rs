@@ -1,17 +1,23 @@
 //! Administrative calls.
 
+mod brokers;
 mod cluster;
 mod configs;
 mod log_dirs;
+mod partitions;
+mod reassignments;
 mod records;
 mod topics;
 
+pub use brokers::BrokerListing;
 pub use cluster::ClusterDescription;
 pub use configs::{
     AlterConfig, ConfigChange, ConfigEntry, ConfigResource, ConfigResourceType, ConfigSource,
     ConfigSynonym, ConfigType,
 };
 pub use log_dirs::{LogDir, ReplicaInfo};
+pub use partitions::{PartitionDescription, TopicPartitions};
+pub use reassignments::{Elected, ElectionType, Reassign, Reassignment, was_not_needed};
 pub use topics::{CreatedTopic, NewPartitions, NewTopic, TopicListing};
 
 use std::time::Duration;

@@ -193,7 +193,10 @@ impl Admin {
     }
 
     /// Metadata of its own: what others have asked for is neither needed nor changed, and nothing is created.
-    async fn fetch_topics(&self, names: Option<&[Str]>) -> Result<Metadata, ClientError> {
+    pub(super) async fn fetch_topics(
+        &self,
+        names: Option<&[Str]>,
+    ) -> Result<Metadata, ClientError> {
         let wanted = |name: &Str| MetadataRequestTopic {
             name: Some(name.clone()),
             ..MetadataRequestTopic::default()
