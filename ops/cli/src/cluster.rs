@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Subcommand;
 use ottla_client::protocol::types::BrokerId;
 use ottla_client::{Admin, Partition, Topic};
-use serde::Serialize;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     connect,
+    names::CoordinatorUrl,
     output::{Output, number, table, words},
+    rest::Rest,
 };
 
 /// What to do with a cluster.
@@ -18,6 +21,27 @@ use crate::{
 pub enum Cluster {
     /// Its id, its brokers with the partitions they lead and hold, and the topics that lack something.
     Describe,
+    /// Whether all is well, and if not, why. Fails if something is not served.
+    #[command(after_help = "green   all is well
+yellow  everything is served, with less safety than is wanted
+red     something is not served; the command fails
+
+Kafka's protocol has no request for this, so a coordinator is asked.")]
+    Health(CoordinatorUrl),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Health {
+    status: String,
+    causes: Vec<Cause>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Cause {
+    status: String,
+    kind: String,
+    detail: String,
+    count: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,10 +89,30 @@ impl Cluster {
     /// # Errors
     /// When the cluster does not answer.
     pub async fn run(&self, bootstrap: &str, output: Output) -> Result<()> {
-        let Self::Describe = self;
-        let info = describe(&connect::admin(bootstrap)?).await?;
-        output.print_one(&info, text)
+        match self {
+            Self::Describe => {
+                let info = describe(&connect::admin(bootstrap)?).await?;
+                output.print_one(&info, text)
+            }
+            Self::Health(coordinator) => {
+                let health: Health = Rest::new(coordinator)?.ask(Method::GET, "/v1/health").await?;
+                output.print_one(&health, health_text)?;
+                if health.status == "red" {
+                    bail!("the cluster does not serve everything");
+                }
+                Ok(())
+            }
+        }
     }
+}
+
+fn health_text(health: &Health) -> String {
+    let causes = health.causes.iter().map(|cause| format!("{:<6}  {}", cause.status, cause.detail));
+    let first = match health.causes.len() {
+        0 => format!("{}: all is well", health.status),
+        _ => health.status.clone(),
+    };
+    std::iter::once(first).chain(causes).collect::<Vec<_>>().join("\n")
 }
 
 async fn describe(admin: &Admin) -> Result<ClusterInfo> {

@@ -1,5 +1,6 @@
 //! `ottla`: topics, records, clusters and logs from the command line, and a whole server in one process.
 
+mod brokers;
 mod cluster;
 mod connect;
 mod consume;
@@ -7,8 +8,12 @@ mod dev;
 mod format;
 mod input;
 mod log_dump;
+mod names;
 mod output;
+mod partitions;
 mod produce;
+mod reassign;
+mod rest;
 mod topics;
 
 use std::{
@@ -21,12 +26,15 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
+use brokers::Brokers;
 use cluster::Cluster;
 use consume::Consume;
 use dev::Dev;
 use log_dump::LogDump;
 use output::Output;
+use partitions::Partitions;
 use produce::Produce;
+use reassign::Reassignments;
 use topics::Topics;
 
 #[global_allocator]
@@ -63,9 +71,18 @@ enum Command {
     Produce(Box<Produce>),
     /// Print the records of a topic.
     Consume(Consume),
-    /// The brokers and what they hold.
+    /// The cluster as a whole: what is in it, and how it is.
     #[command(subcommand)]
     Cluster(Cluster),
+    /// List and describe brokers, drain one, forget one that is gone.
+    #[command(subcommand)]
+    Brokers(Brokers),
+    /// List partitions, elect leaders, move replicas.
+    #[command(subcommand)]
+    Partitions(Partitions),
+    /// Plan, run, watch and cancel moves of many replicas.
+    #[command(subcommand)]
+    Reassign(Reassignments),
     /// Look into segment files.
     #[command(subcommand)]
     Log(Log),
@@ -115,6 +132,9 @@ async fn call(cli: &Cli) -> Result<()> {
         Command::Produce(produce) => produce.run(&cli.bootstrap_server).await,
         Command::Consume(consume) => consume.run(&cli.bootstrap_server, cli.output).await,
         Command::Cluster(cluster) => cluster.run(&cli.bootstrap_server, cli.output).await,
+        Command::Brokers(brokers) => brokers.run(&cli.bootstrap_server, cli.output).await,
+        Command::Partitions(partitions) => partitions.run(&cli.bootstrap_server, cli.output).await,
+        Command::Reassign(reassign) => reassign.run(&cli.bootstrap_server, cli.output).await,
         Command::Log(Log::Dump(dump)) => dump.run(cli.output),
     }
 }

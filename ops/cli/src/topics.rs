@@ -3,14 +3,18 @@
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use ottla_client::{
-    Admin, ClientError, Topic,
-    admin::{AlterConfig, ConfigChange, ConfigResource, ConfigSource, NewPartitions, NewTopic},
+    Admin, ClientError,
+    admin::{
+        AlterConfig, ConfigChange, ConfigResource, ConfigSource, NewPartitions, NewTopic,
+        TopicPartitions,
+    },
     protocol::{Str, types::BrokerId},
 };
 use serde::Serialize;
 
 use crate::{
     connect,
+    names::joined,
     output::{Output, number, table, words},
 };
 
@@ -21,7 +25,7 @@ pub enum Topics {
     Create(Create),
     /// List the topics.
     List,
-    /// Show partitions, leaders, replicas and the configs that were set.
+    /// Show partitions, leaders, replicas, who is in sync or eligible, and the configs that were set.
     Describe(Names),
     /// Add partitions, set configs or put them back to their defaults.
     Alter(Alter),
@@ -93,6 +97,9 @@ struct PartitionLine {
     leader_epoch: i32,
     replicas: Vec<i32>,
     in_sync: Vec<i32>,
+    /// Null where the cluster does not tell.
+    eligible: Option<Vec<i32>>,
+    last_known_eligible: Option<Vec<i32>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -198,24 +205,26 @@ async fn list(admin: &Admin, output: Output) -> Result<()> {
 async fn describe(admin: &Admin, names: &[String], output: Output) -> Result<()> {
     let names: Vec<Str> = names.iter().map(|name| name.as_str().into()).collect();
     let resources: Vec<_> = names.iter().map(|name| ConfigResource::topic(name.clone())).collect();
-    let topics = admin.describe_topics(&names).await?;
     let configs = admin.describe_configs(&resources, false).await;
     let mut infos = Vec::new();
-    for ((name, topic), configs) in names.iter().zip(topics).zip(configs) {
-        let topic = topic.map_err(|error| anyhow!("topic {name}: {error}"))?;
+    for (name, configs) in names.iter().zip(configs) {
+        // One by one, so that an error says which topic it means.
+        let topics = admin.describe_partitions(Some(std::slice::from_ref(name))).await;
+        let topics = topics.map_err(|error| anyhow!("topic {name}: {error}"))?;
+        let topic = topics.first().ok_or_else(|| anyhow!("there is no topic {name}"))?;
         let mut set = Vec::new();
         for config in configs? {
             if config.source == ConfigSource::DynamicTopic {
                 set.push((config.name.to_string(), config.value.unwrap_or_default().to_string()));
             }
         }
-        infos.push(info(&topic, set));
+        infos.push(info(topic, set));
     }
     output.print_one(&infos, |infos| infos.iter().map(text).collect::<Vec<_>>().join("\n\n"))
 }
 
-fn info(topic: &Topic, configs: Vec<(String, String)>) -> TopicInfo {
-    let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
+fn info(topic: &TopicPartitions, configs: Vec<(String, String)>) -> TopicInfo {
+    let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect::<Vec<_>>();
     let partitions = topic
         .partitions
         .iter()
@@ -225,6 +234,8 @@ fn info(topic: &Topic, configs: Vec<(String, String)>) -> TopicInfo {
             leader_epoch: partition.leader_epoch.0,
             replicas: ids(&partition.replicas),
             in_sync: ids(&partition.isr),
+            eligible: partition.eligible.as_deref().map(ids),
+            last_known_eligible: partition.last_known_eligible.as_deref().map(ids),
         })
         .collect();
     TopicInfo { name: topic.name.to_string(), id: topic.id.to_string(), configs, partitions }
@@ -240,12 +251,17 @@ fn text(topic: &TopicInfo) -> String {
         number("EPOCH"),
         words("REPLICAS"),
         words("IN SYNC"),
+        words("ELIGIBLE"),
+        words("LAST KNOWN"),
     ];
-    let ids = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let ids = |ids: &[i32]| joined(ids);
+    let told = |ids: &Option<Vec<i32>>| ids.as_ref().map_or("–".to_owned(), joined);
     let rows = topic.partitions.iter().map(|p| {
         let leader = if p.leader < 0 { "none".to_owned() } else { p.leader.to_string() };
         let epoch = p.leader_epoch.to_string();
-        vec![p.partition.to_string(), leader, epoch, ids(&p.replicas), ids(&p.in_sync)]
+        let (eligible, last_known) = (told(&p.eligible), told(&p.last_known_eligible));
+        let (replicas, in_sync) = (ids(&p.replicas), ids(&p.in_sync));
+        vec![p.partition.to_string(), leader, epoch, replicas, in_sync, eligible, last_known]
     });
     format!("topic {}  id {}  configs: {configs}\n{}", topic.name, topic.id, table(&columns, rows))
 }
