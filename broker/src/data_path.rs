@@ -15,6 +15,7 @@ use crate::isr::Proposals;
 use crate::partition::{PartitionHandle, PartitionTable};
 use crate::placement::Placements;
 use crate::pool::Pool;
+use crate::replication::{Side, Throttle};
 
 /// The way from a request to the logs: where partitions are, and threads for what would hold up a
 /// network task.
@@ -42,6 +43,8 @@ pub struct DataPath {
     pub proposals: Arc<Proposals>,
     /// Log directories of replicas here, on their way to the controller.
     pub placements: Arc<Placements>,
+    /// How fast replicas that are to be throttled may catch up.
+    pub leader_throttle: Throttle,
     /// What is counted.
     pub figures: DataFigures,
 }
@@ -59,6 +62,8 @@ pub struct DataLimits {
     pub compute_threads: usize,
     /// `replica.selector.class` is Kafka's rack-aware one. Default no: consumers read from leaders.
     pub is_rack_aware: bool,
+    /// `leader.replication.throttled.rate` of the node's file, bytes per second. Default `i64::MAX`: no limit.
+    pub leader_throttled_rate: i64,
 }
 
 impl Default for DataLimits {
@@ -69,6 +74,7 @@ impl Default for DataLimits {
             reader_threads: 16,
             compute_threads: std::thread::available_parallelism().map_or(2, usize::from),
             is_rack_aware: false,
+            leader_throttled_rate: i64::MAX,
         }
     }
 }
@@ -146,6 +152,13 @@ impl DataPath {
         log_dirs: Vec<Arc<LogDirStatus>>,
         limits: DataLimits,
     ) -> Arc<Self> {
+        let figures = DataFigures::default();
+        let leader_throttle = Throttle::new(
+            Side::Leader,
+            broker,
+            limits.leader_throttled_rate,
+            figures.throttle.clone(),
+        );
         Arc::new(Self {
             broker,
             image,
@@ -158,7 +171,8 @@ impl DataPath {
             is_rack_aware: limits.is_rack_aware,
             proposals: Arc::default(),
             placements: Arc::default(),
-            figures: DataFigures::default(),
+            leader_throttle,
+            figures,
         })
     }
 

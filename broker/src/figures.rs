@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 
 use crate::isr::IsrFigures;
 use crate::metrics::{Metrics, PartitionLabel};
+use crate::replication::{Side, ThrottleFigures};
 use crate::services::Services;
 
 /// What handlers of the data path count, for all topics together.
@@ -29,6 +30,8 @@ pub struct DataFigures {
     pub failed_fetch: Counter,
     /// Changes of in-sync replicas.
     pub isr: IsrFigures,
+    /// Replicas elsewhere that are slowed down.
+    pub throttle: ThrottleFigures,
 }
 
 /// Looks things up; holds the services weakly, since they hold the metrics.
@@ -78,6 +81,7 @@ pub(crate) fn register(services: &Arc<Services>) {
             let name = format!("kafka_server_replicamanager_{name}");
             registry.register(name, help, counter.clone());
         }
+        data.throttle.register(registry, Side::Leader);
     });
 }
 

@@ -112,6 +112,7 @@ impl DataConfig {
             fetch_session_slots: count("max.incremental.fetch.session.cache.slots"),
             fetch_bytes_max: u32::try_from(server.int("fetch.max.bytes")).unwrap_or(0),
             is_rack_aware: is_rack_aware(&server),
+            leader_throttled_rate: server.long("leader.replication.throttled.rate"),
             ..DataLimits::default()
         };
         Self {

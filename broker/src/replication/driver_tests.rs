@@ -7,8 +7,11 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ottla_client::connection::{Address, BoxedStream, ConnectError, Connector};
-use ottla_metadata::keys::Key as StoreKey;
-use ottla_metadata::model::{BrokerRecord, Listener, Partition, SecurityProtocol, Topic};
+use ottla_metadata::config::ConfigMap;
+use ottla_metadata::keys::{ConfigResource, Key as StoreKey};
+use ottla_metadata::model::{
+    BrokerRecord, ConfigEntry, Listener, Partition, SecurityProtocol, Topic,
+};
 use ottla_metadata::store::GuardedWrite;
 use ottla_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest};
@@ -16,12 +19,14 @@ use ottla_protocol::messages::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use ottla_protocol::record_batch::{Batch, TimestampPatch, patch_header};
+use ottla_protocol::time::Now;
 use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset};
 use ottla_protocol::wire::{Decoder, Records};
 use ottla_protocol::{ApiKey, ErrorCode, Message, RequestHeader, Str, Uuid, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
+use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::partition::{PartitionHandle, Role};
 use crate::testing::data::{EPOCH, PATIENCE, TestBroker, TestCluster, batch, partition_led_by};
@@ -189,6 +194,7 @@ struct Follows {
     broker: TestBroker,
     fetchers: Fetchers,
     leader: PlayedLeader,
+    figures: ReplicationFigures,
     topic: Uuid,
 }
 
@@ -198,16 +204,24 @@ fn led_by(leader: i32, epoch: i32) -> Partition {
 }
 
 async fn put_partition(cluster: &TestCluster, partition: &Partition) {
-    let key = StoreKey::Partition(topic_id("orders"), 0);
+    put_partition_at(cluster, 0, partition).await;
+}
+
+async fn put_partition_at(cluster: &TestCluster, index: i32, partition: &Partition) {
+    let key = StoreKey::Partition(topic_id("orders"), index);
     cluster.write(cluster.put(GuardedWrite::new(), &key, partition)).await;
 }
 
 async fn put_topic(cluster: &TestCluster) {
+    put_topic_of(cluster, 1, Default::default()).await;
+}
+
+async fn put_topic_of(cluster: &TestCluster, partitions: i32, configs: ConfigMap) {
     let topic = Topic {
         id: topic_id("orders"),
         name: "orders".into(),
-        partitions: 1,
-        configs: Default::default(),
+        partitions,
+        configs,
         internal: false,
         rest: Default::default(),
     };
@@ -243,6 +257,10 @@ async fn put_leader(cluster: &TestCluster) {
 impl Follows {
     /// Follows broker 2 in epoch 1.
     async fn start() -> Self {
+        Self::start_with_clock(|broker| Arc::clone(&broker.services.clock)).await
+    }
+
+    async fn start_with_clock(clock: impl FnOnce(&TestBroker) -> Arc<dyn Clock>) -> Self {
         let broker = TestBroker::leading(&[]).await;
         let TestBroker { cluster, plane, .. } = broker;
         plane.shutdown(EPOCH).await;
@@ -259,15 +277,24 @@ impl Follows {
             identity: Arc::new(identity),
             timeout: PATIENCE,
         };
-        let clock = Arc::clone(&broker.services.clock);
+        let clock = clock(&broker);
         let figures = ReplicationFigures::default();
         let server = &broker.services.config.server;
-        let fetchers = Fetchers::start(transport, server, (clock, figures), changes);
-        Self { broker, fetchers, leader, topic: topic_id("orders") }
+        let fetchers = Fetchers::start(transport, server, (clock, figures.clone()), changes);
+        Self { broker, fetchers, leader, figures, topic: topic_id("orders") }
     }
 
     fn handle(&self) -> Option<Arc<PartitionHandle>> {
-        self.broker.plane.path.partitions.find(self.topic, 0)
+        self.handle_of(0)
+    }
+
+    fn handle_of(&self, partition: i32) -> Option<Arc<PartitionHandle>> {
+        self.broker.plane.path.partitions.find(self.topic, partition)
+    }
+
+    /// Where the log of a partition ends here, −1 if there is none.
+    fn end_of(&self, partition: i32) -> i64 {
+        self.handle_of(partition).map_or(-1, |handle| handle.view().log_end.0)
     }
 
     /// Waits until the log here ends at `end` and is visible to `high_watermark`.
@@ -380,4 +407,49 @@ async fn replica_that_was_moved_away_stops_and_its_folder_goes() {
         (follows.handle().is_none() && folders.iter().all(goes)).then_some(())
     };
     follows.broker.until(is_gone).await;
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug, Default)]
+struct StillClock(Mutex<Duration>);
+
+impl Clock for StillClock {
+    fn now(&self) -> Now {
+        Now { monotonic: *self.0.lock().unwrap(), wall_ms: 0 }
+    }
+}
+
+#[tokio::test]
+async fn throttled_replica_waits_while_it_catches_up_and_others_go_on() {
+    let clock = Arc::new(StillClock::default());
+    let follows = Follows::start_with_clock(|_| Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let cluster = &follows.broker.cluster;
+    let slow = ("follower.replication.throttled.replicas".to_owned(), "0:1".to_owned());
+    put_topic_of(cluster, 2, [slow].into()).await;
+    let rate = ("follower.replication.throttled.rate".to_owned(), "1".to_owned());
+    let entry = ConfigEntry { configs: [rate].into(), ..ConfigEntry::default() };
+    let key = StoreKey::Config(ConfigResource::Broker(1));
+    cluster.write(cluster.put(GuardedWrite::new(), &key, &entry)).await;
+    put_partition_at(cluster, 1, &led_by(2, 1)).await;
+    // Both are behind all the time, by what the leader says is to come.
+    follows.leader.log(|log| {
+        log.append(&["a"]);
+        log.high_watermark = 100;
+    });
+    let reach = async |ends: [i64; 2]| {
+        let reached = || ([0, 1].map(|partition| follows.end_of(partition)) == ends).then_some(());
+        follows.broker.until(reached).await;
+    };
+    reach([1, 1]).await;
+    // What is fetched while it catches up takes longer than any test, at a byte in a second.
+    follows.leader.log(|log| log.append(&["b"]));
+    reach([2, 2]).await;
+    for number in 3..=5 {
+        follows.leader.log(|log| log.append(&["c"]));
+        reach([2, number]).await;
+    }
+    let figures = &follows.figures.throttle;
+    assert_eq!((0 < figures.bytes.get(), figures.waits.get()), (true, 1));
+    *clock.0.lock().unwrap() = Duration::from_secs(10);
+    reach([5, 5]).await;
 }

@@ -14,7 +14,6 @@ use super::Key;
 use super::fetchers::{Following, Parts};
 use super::follower::{Bounds, Effect, FollowOutcome, Follower, LaneKind, Moment, Ticket};
 use super::lane::Lane;
-use super::throttle::Throttle;
 use crate::partition::PartitionHandle;
 use crate::worker::{Control, Follow, FollowAction, FollowError, Followed};
 
@@ -31,7 +30,6 @@ pub(super) struct Fetcher {
     in_sync: Lane,
     catching_up: Lane,
     handles: HashMap<Key, Arc<PartitionHandle>>,
-    throttle: Throttle,
     /// At most one with a ticket for each partition.
     errands: FuturesUnordered<BoxFuture<'static, Done>>,
     effects: Vec<Effect>,
@@ -64,12 +62,10 @@ impl Fetcher {
             let machine = Follower::new(kind, parts.config);
             Lane::new(leader, machine, parts.figures.of(leader, kind))
         };
-        let broker = parts.transport.identity.broker_id;
         Self {
             in_sync: lane(LaneKind::InSync),
             catching_up: lane(LaneKind::CatchingUp),
             handles: HashMap::new(),
-            throttle: Throttle::new(broker, parts.throttled_rate),
             errands: FuturesUnordered::new(),
             effects: Vec::new(),
             parts,
@@ -233,8 +229,14 @@ impl Fetcher {
     }
 
     fn throttle(&mut self, key: Key, bytes: u64, now: Duration) {
+        let throttle = &self.parts.throttle;
         let image = self.parts.transport.image.load();
-        if let Some(until) = self.throttle.take(&image, key, bytes, now) {
+        let Some(rate) = throttle.rate(&image) else { return };
+        if !throttle.is_throttled(&image, key) {
+            return;
+        }
+        if let Some(until) = throttle.spend(rate, bytes, now) {
+            throttle.note_wait(rate, now);
             self.catching_up.machine.delay(key, until);
         }
     }

@@ -16,6 +16,7 @@ use super::fetcher::{Command, Fetcher};
 use super::figures::ReplicationFigures;
 use super::follower::{BACKOFF_MIN, FetchConfig};
 use super::link::Transport;
+use super::throttle::{Side, Throttle};
 use crate::clock::Clock;
 use crate::partition::PartitionHandle;
 
@@ -59,8 +60,8 @@ pub fn channel() -> (Feed, Changes) {
 pub(super) struct Parts {
     pub transport: Transport,
     pub config: FetchConfig,
-    /// `follower.replication.throttled.rate` of the node's file, bytes per second.
-    pub throttled_rate: i64,
+    /// Of all fetchers together.
+    pub throttle: Throttle,
     pub clock: Arc<dyn Clock>,
     pub figures: ReplicationFigures,
 }
@@ -95,8 +96,13 @@ impl Fetchers {
         changes: Changes,
     ) -> Self {
         let config = FetchConfig::new(server);
-        let throttled_rate = server.long("follower.replication.throttled.rate");
-        let parts = Arc::new(Parts { transport, config, throttled_rate, clock, figures });
+        let throttle = Throttle::new(
+            Side::Follower,
+            transport.identity.broker_id,
+            server.long("follower.replication.throttled.rate"),
+            figures.throttle.clone(),
+        );
+        let parts = Arc::new(Parts { transport, config, throttle, clock, figures });
         let stop = CancellationToken::new();
         let overseer = Overseer { parts, leaders: BTreeMap::new(), leader_of: BTreeMap::new() };
         let task = tokio::spawn(overseer.run(changes, stop.clone()));

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::follower::{Follower, LaneKind};
+use super::throttle::{Side, ThrottleFigures};
 use crate::metrics::Metrics;
 
 /// Figures of all fetchers of a broker; cheap to clone.
@@ -18,6 +19,8 @@ pub struct ReplicationFigures {
     requests: Family<LaneLabel, Counter>,
     bytes: Family<LaneLabel, Counter>,
     failures: Family<LaneLabel, Counter>,
+    /// Of replicas that are slowed down.
+    pub(super) throttle: ThrottleFigures,
     /// Tasks that ended though they should not have.
     pub(super) dead: Gauge,
 }
@@ -61,6 +64,7 @@ impl ReplicationFigures {
             registry.register(format!("{stats}_bytes"), help, figures.bytes.clone());
             let help = "Fetches that leaders did not answer";
             registry.register(format!("{stats}_failedrequests"), help, figures.failures.clone());
+            figures.throttle.register(registry, Side::Follower);
         });
         figures
     }

@@ -16,7 +16,7 @@
 //! | an answer, read and checked | `answer` |
 //! | how much is still being written | `outstanding` |
 //! | where diverging logs part | `divergence` |
-//! | `follower.replication.throttled.rate` | `throttle` |
+//! | how fast those who catch up may fetch, here and from here | `throttle` |
 //! | the task of one leader | `fetcher`, with `lane` and `link` |
 //! | which leader has a task, and what it follows | `fetchers` |
 //! | metrics | `figures` |
@@ -48,6 +48,7 @@ pub use follower::{
     Bounds, Effect, FetchConfig, FollowOutcome, Follower, LaneKind, Moment, Partition, Ticket,
 };
 pub use link::Transport;
+pub use throttle::{Side, Throttle, ThrottleFigures};
 
 use ottla_protocol::Uuid;
 

@@ -542,3 +542,16 @@ fn throttled_partition_waits() {
     rig.now = until;
     assert_eq!(rig.asked(), BTreeMap::from([(0, (10, 2))]));
 }
+
+#[test]
+fn log_start_that_the_leader_moved_is_reported_with_the_next_fetch() {
+    let mut rig = Rig::following(1);
+    rig.request().unwrap();
+    rig.answer(vec![PartitionData { log_start_offset: 4, ..data(0, 10, Bytes::new()) }]);
+    let (action, ticket) = rig.worker(0);
+    let FollowAction::Append(marks) = action else { panic!("{action:?}") };
+    assert_eq!((marks.log_start, marks.batches.len()), (Offset(4), 0));
+    rig.reply(0, ticket, Ok(Followed { log_start: Offset(4), ..followed(10, 2) }));
+    let request = rig.request().unwrap();
+    assert_eq!(request.topics[0].partitions[0].log_start_offset, 4);
+}

@@ -1,67 +1,158 @@
-//! `follower.replication.throttled.rate`: how fast replicas may catch up that are to be throttled.
+//! How fast replicas may catch up that are to be throttled: `follower.replication.throttled.rate` where
+//! they are, `leader.replication.throttled.rate` where they fetch from.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ottla_metadata::image::Image;
 use ottla_metadata::keys::ConfigResource;
 use ottla_protocol::types::BrokerId;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 
 use super::Key;
 
-/// Bytes per second that all throttled replicas of this broker may fetch together.
-///
-/// A bucket that may go below zero: what was fetched cannot be sent back, so the next fetch waits instead.
+/// Bytes per second that all throttled replicas of one side of this broker may move together.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub struct Throttle {
+    side: Side,
     broker: BrokerId,
     /// From the node's file.
     rate_of_file: i64,
-    /// Bytes fetched ahead of the rate.
-    debt: f64,
-    at: Duration,
+    meter: Mutex<Meter>,
+    figures: ThrottleFigures,
 }
 
-const RATE: &str = "follower.replication.throttled.rate";
-const REPLICAS: &str = "follower.replication.throttled.replicas";
-/// Bytes that may be fetched at once after a pause, in time at the full rate; as long as Kafka's quota window.
+/// Which end of replication is slowed down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What this broker sends to followers.
+    Leader,
+    /// What this broker fetches.
+    Follower,
+}
+
+/// What a throttle counts.
+#[derive(Debug, Clone, Default)]
+pub struct ThrottleFigures {
+    /// Bytes of records of replicas that are to be throttled and are out of sync.
+    pub bytes: Counter,
+    /// How often such a replica had to wait.
+    pub waits: Counter,
+}
+
+impl ThrottleFigures {
+    /// Has them shown, under the name that Kafka has for this end of replication.
+    pub fn register(&self, registry: &mut Registry, side: Side) {
+        let name = match side {
+            Side::Leader => "kafka_server_leaderreplication",
+            Side::Follower => "kafka_server_followerreplication",
+        };
+        let help = "Bytes of records of throttled replicas that catch up";
+        registry.register(format!("{name}_throttledbytes"), help, self.bytes.clone());
+        let help = "How often a replica that catches up had to wait because of its throttle";
+        registry.register(format!("{name}_throttledwaits"), help, self.waits.clone());
+    }
+}
+
+/// A bucket that may go below zero: what was moved cannot be taken back, so the next has to wait instead.
+#[derive(Debug, Default)]
+struct Meter {
+    /// Bytes moved ahead of the rate.
+    debt: f64,
+    at: Duration,
+    /// When the log may say again that somebody waits.
+    silent_until: Duration,
+}
+
+/// Bytes that may be moved at once after a pause, in seconds at the full rate; as long as Kafka's quota window.
 const BURST: f64 = 1.0;
+/// Seconds after which a rate that was raised meanwhile is looked at again.
+const PAUSE_MAX: f64 = 5.0;
+/// Time from one message in the log to the next.
+const SILENCE: Duration = Duration::from_secs(60);
 
 impl Throttle {
     /// For `broker`, whose file says `rate_of_file`.
-    pub fn new(broker: BrokerId, rate_of_file: i64) -> Self {
-        Self { broker, rate_of_file, debt: 0.0, at: Duration::ZERO }
+    pub fn new(side: Side, broker: BrokerId, rate_of_file: i64, figures: ThrottleFigures) -> Self {
+        Self { side, broker, rate_of_file, meter: Mutex::default(), figures }
     }
 
-    /// Notes that a replica which is not in sync fetched `bytes`. Returns until when it has to wait.
-    pub fn take(&mut self, image: &Image, key: Key, bytes: u64, now: Duration) -> Option<Duration> {
-        let rate = self.rate(image);
-        if rate == i64::MAX || !self.is_throttled(image, key) {
-            return None;
+    /// Bytes per second that are allowed now, `None` without a limit.
+    pub fn rate(&self, image: &Image) -> Option<i64> {
+        let of = |resource: ConfigResource| {
+            let entry = image.config(&resource)?;
+            entry.configs.get(self.side.rate())?.parse::<i64>().ok()
+        };
+        let rate = of(ConfigResource::Broker(self.broker.0))
+            .or_else(|| of(ConfigResource::BrokerDefault))
+            .unwrap_or(self.rate_of_file);
+        (rate != i64::MAX).then_some(rate.max(1))
+    }
+
+    /// Whether the topic says that this broker's end of the partition is to be throttled.
+    pub fn is_throttled(&self, image: &Image, (topic_id, partition): Key) -> bool {
+        let Some(topic) = image.topic_by_id(topic_id) else { return false };
+        let Some(list) = topic.configs.get(self.side.replicas()) else { return false };
+        names(list, partition, self.broker)
+    }
+
+    /// Notes that replicas which are to be throttled moved `bytes`. Returns until when the next has to wait.
+    pub fn spend(&self, rate: i64, bytes: u64, now: Duration) -> Option<Duration> {
+        self.figures.bytes.inc_by(bytes);
+        self.meter().spend(rate as f64, bytes, now)
+    }
+
+    /// Whether more was moved than `rate` allows until `now`.
+    pub fn is_exceeded(&self, rate: i64, now: Duration) -> bool {
+        self.meter().spend(rate as f64, 0, now).is_some()
+    }
+
+    /// Notes that a replica has to wait; the log says so now and then.
+    pub fn note_wait(&self, rate: i64, now: Duration) {
+        self.figures.waits.inc();
+        if self.meter().may_speak(now) {
+            let config = self.side.rate();
+            tracing::info!(rate, "replicas that catch up are slowed down to {config}");
         }
-        self.spend(rate.max(1) as f64, bytes, now)
     }
 
+    fn meter(&self) -> std::sync::MutexGuard<'_, Meter> {
+        // Numbers only: a panic elsewhere leaves nothing half done.
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Side {
+    const fn rate(self) -> &'static str {
+        match self {
+            Self::Leader => "leader.replication.throttled.rate",
+            Self::Follower => "follower.replication.throttled.rate",
+        }
+    }
+
+    const fn replicas(self) -> &'static str {
+        match self {
+            Self::Leader => "leader.replication.throttled.replicas",
+            Self::Follower => "follower.replication.throttled.replicas",
+        }
+    }
+}
+
+impl Meter {
     fn spend(&mut self, rate: f64, bytes: u64, now: Duration) -> Option<Duration> {
         let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.at = now;
+        self.at = self.at.max(now);
         self.debt = (self.debt - rate * passed).max(-rate * BURST) + bytes as f64;
         (0.0 < self.debt).then(|| now + Duration::from_secs_f64((self.debt / rate).min(PAUSE_MAX)))
     }
 
-    fn rate(&self, image: &Image) -> i64 {
-        let of = |resource: ConfigResource| {
-            let entry = image.config(&resource)?;
-            entry.configs.get(RATE)?.parse::<i64>().ok()
-        };
-        of(ConfigResource::Broker(self.broker.0))
-            .or_else(|| of(ConfigResource::BrokerDefault))
-            .unwrap_or(self.rate_of_file)
-    }
-
-    fn is_throttled(&self, image: &Image, (topic_id, partition): Key) -> bool {
-        let Some(topic) = image.topic_by_id(topic_id) else { return false };
-        let Some(list) = topic.configs.get(REPLICAS) else { return false };
-        names(list, partition, self.broker)
+    fn may_speak(&mut self, now: Duration) -> bool {
+        let may_speak = self.silent_until <= now;
+        if may_speak {
+            self.silent_until = now + SILENCE;
+        }
+        may_speak
     }
 }
 
@@ -73,12 +164,13 @@ fn names(list: &str, partition: i32, broker: BrokerId) -> bool {
     })
 }
 
-/// Seconds after which a rate that was raised meanwhile is looked at again.
-const PAUSE_MAX: f64 = 5.0;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
 
     #[test]
     fn replicas_are_named_by_partition_and_broker_or_all_at_once() {
@@ -90,12 +182,30 @@ mod tests {
     }
 
     #[test]
-    fn what_was_fetched_too_fast_is_waited_for() {
-        let mut throttle = Throttle::new(BrokerId(1), i64::MAX);
-        let at = Duration::from_secs;
-        assert_eq!(throttle.spend(1000.0, 500, at(10)), None, "within the first second's burst");
-        assert_eq!(throttle.spend(1000.0, 2500, at(10)), Some(at(12)));
-        assert_eq!(throttle.spend(1000.0, 1000, at(12)), Some(at(13)));
-        assert_eq!(throttle.spend(1000.0, 900, at(20)), None);
+    fn what_was_moved_too_fast_is_waited_for() {
+        let mut meter = Meter::default();
+        assert_eq!(meter.spend(1000.0, 500, at(10)), None, "within the first second's burst");
+        assert_eq!(meter.spend(1000.0, 2500, at(10)), Some(at(12)));
+        assert_eq!(meter.spend(1000.0, 1000, at(12)), Some(at(13)));
+        assert_eq!(meter.spend(1000.0, 900, at(20)), None);
+    }
+
+    #[test]
+    fn asking_moves_nothing_and_time_that_seems_to_go_back_is_not_counted_twice() {
+        let figures = ThrottleFigures::default();
+        let throttle = Throttle::new(Side::Leader, BrokerId(1), i64::MAX, figures.clone());
+        assert_eq!(throttle.spend(1000, 3000, at(10)), Some(at(12)));
+        assert!(throttle.is_exceeded(1000, at(11)));
+        assert!(throttle.is_exceeded(1000, at(9)));
+        assert!(throttle.is_exceeded(1000, at(11)));
+        assert!(!throttle.is_exceeded(1000, at(12)));
+        assert_eq!(figures.bytes.get(), 3000);
+    }
+
+    #[test]
+    fn log_is_not_flooded() {
+        let mut meter = Meter::default();
+        let spoken = [0, 1, 59, 60, 61].map(|seconds| meter.may_speak(at(seconds)));
+        assert_eq!(spoken, [true, false, false, true, false]);
     }
 }

@@ -17,10 +17,12 @@
 //! - From 11 on followers serve consumers, below the high watermark that they know; a leader sends those
 //!   in the rack of a follower there, if it is told to (KIP-392). Replica −2 (a tool that compares
 //!   replicas) reads from anybody.
+//! - A replica that catches up and is throttled gets no records while its leader sends too many: see [`hold`].
 //!
 //! The ordered part takes the session's next epoch and its changes; reading is the parallel part.
 
 mod begin;
+mod hold;
 mod progress;
 mod read;
 mod respond;
@@ -34,6 +36,7 @@ use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::types::BrokerId;
 
 use self::begin::{Begun, begin};
+use self::hold::Hold;
 use self::read::{Candidate, PartitionRead, Reading};
 use super::{Answer, Handler, Reply, RequestContext};
 use crate::data_path::DataPath;
@@ -81,6 +84,7 @@ struct Poll {
     /// The epoch that this request brought the session to.
     epoch: i32,
     terms: Terms,
+    begun_at: tokio::time::Instant,
 }
 
 impl Handler for Fetch {
@@ -105,7 +109,8 @@ fn fetch(data: &Arc<DataPath>, context: &RequestContext, request: FetchRequest) 
         Err(error) => return Answer::Ready(respond::refusal(context, error)),
     };
     let (data, context) = (Arc::clone(data), context.clone());
-    let poll = Poll { data, context, session, is_full, epoch, terms };
+    let begun_at = tokio::time::Instant::now();
+    let poll = Poll { data, context, session, is_full, epoch, terms, begun_at };
     Answer::later(poll.run())
 }
 
@@ -187,7 +192,15 @@ impl Poll {
                 () = &mut timer => is_over = true,
             }
         };
+        if let Some(hold) = Hold::of(&self) {
+            hold.record(&candidates, &reading);
+        }
         respond::respond(&self, &candidates, reading)
+    }
+
+    /// Monotonic time.
+    fn now(&self) -> Duration {
+        self.context.received.monotonic + self.begun_at.elapsed()
     }
 
     /// Whether a high watermark or a log's start moved of which the session of a replica was not told.

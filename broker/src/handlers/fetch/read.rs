@@ -7,6 +7,7 @@ use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset};
 use ottla_protocol::{ErrorCode, Uuid};
 use ottla_storage::ReadError;
 
+use super::hold::Hold;
 use super::{Poll, Reader, Terms};
 use crate::data_path::{DataPath, Resolver, Unroutable};
 use crate::fetch_session::{Entry, TopicKey, Wanted};
@@ -115,11 +116,12 @@ fn find_partition(
 pub(super) async fn read(poll: &Poll, candidates: &[Candidate]) -> Reading {
     let mut reading =
         Reading { results: Vec::with_capacity(candidates.len()), ..Reading::default() };
+    let hold = Hold::of(poll);
     for candidate in candidates {
         let left = u64::from(poll.terms.max_bytes).saturating_sub(reading.bytes);
         let budget =
             Budget { bytes: u32::try_from(left).unwrap_or(u32::MAX), is_first: reading.bytes == 0 };
-        let result = match read_candidate(poll, candidate, budget).await {
+        let result = match read_candidate((poll, hold.as_ref()), candidate, budget).await {
             Ok(result) => result,
             Err(error) => PartitionRead::Failed(error),
         };
@@ -144,7 +146,7 @@ struct Budget {
 }
 
 async fn read_candidate(
-    poll: &Poll,
+    (poll, hold): (&Poll, Option<&Hold<'_>>),
     candidate: &Candidate,
     budget: Budget,
 ) -> Result<PartitionRead, Unroutable> {
@@ -170,6 +172,9 @@ async fn read_candidate(
         }
         let limit = u32::try_from(candidate.wanted.bytes_max).unwrap_or(0).min(budget.bytes);
         if below <= from || limit == 0 && !budget.is_first {
+            return Ok(PartitionRead::Read(Marks::of(&view), None));
+        }
+        if hold.is_some_and(|hold| hold.holds_back(found, &view)) {
             return Ok(PartitionRead::Read(Marks::of(&view), None));
         }
         let range = ReadRange { from, below, bytes_max: limit, is_first_whole: budget.is_first };

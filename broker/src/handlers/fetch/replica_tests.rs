@@ -1,5 +1,8 @@
 //! The test plays broker 2, which has a replica of what broker 1 leads.
 
+use ottla_metadata::keys::{ConfigResource, Key};
+use ottla_metadata::model::ConfigEntry;
+use ottla_metadata::store::GuardedWrite;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use ottla_protocol::types::Offset;
@@ -224,6 +227,7 @@ async fn consumers_are_sent_to_a_replica_in_their_rack_that_has_what_they_want()
             is_full: true,
             epoch: 1,
             terms: Terms { rack: Some(Str::from_static(rack)), ..terms.clone() },
+            begun_at: tokio::time::Instant::now(),
         };
         read::nearby_replica(&poll, &handle.view(), Offset(offset))
     };
@@ -279,4 +283,68 @@ async fn follower_of_a_later_epoch_without_records_is_told_where_to_cut() {
     assert_eq!(diverging(3, 2).await, (-1, -1));
     assert_eq!(diverging(3, 3).await, (3, 2));
     assert_eq!(diverging(6, 3).await, (6, 2));
+}
+
+// === throttling ===
+
+/// Sets `leader.replication.throttled.rate` for broker 1.
+async fn set_rate(broker: &TestBroker, rate: &str) {
+    let rate = ("leader.replication.throttled.rate".to_owned(), rate.to_owned());
+    let entry = ConfigEntry { configs: [rate].into(), ..ConfigEntry::default() };
+    let cluster = &broker.cluster;
+    let key = Key::Config(ConfigResource::Broker(1));
+    cluster.write(cluster.put(GuardedWrite::new(), &key, &entry)).await;
+}
+
+/// Broker 1 leads `slow`, which is throttled there, and `fast`; 2 is in sync if `in_sync` says so.
+async fn throttled(in_sync: &[i32]) -> (TestBroker, [TestTopic; 2]) {
+    let topics = ["slow", "fast"].map(|name| {
+        let mut topic = TestTopic::new(name, 1);
+        topic.leader_epoch = 3;
+        (topic.replicas, topic.in_sync) = (vec![1, 2], in_sync.to_vec());
+        match name {
+            "slow" => topic.with("leader.replication.throttled.replicas", "7:1,0:1"),
+            _ => topic.with("leader.replication.throttled.replicas", "0:2"),
+        }
+    });
+    let broker = TestBroker::leading(&[&topics[0], &topics[1]]).await;
+    broker.cluster.put_brokers(&[1, 2]).await;
+    for topic in &topics {
+        broker.append_with(topic, 1, &batch(&["a", "b"])).await;
+    }
+    (broker, topics)
+}
+
+/// Bytes that broker 2 gets of each, from the beginning.
+async fn fetch_both(broker: &TestBroker, topics: &[TestTopic; 2]) -> [usize; 2] {
+    let mut request = from(&topics[0], 0);
+    request.topics.extend(from(&topics[1], 0).topics);
+    let response = broker.ask::<Fetch>(18, request).await.unwrap();
+    [0, 1].map(|index| len(&response.responses[index].partitions[0]))
+}
+
+#[tokio::test]
+async fn throttled_replica_gets_nothing_while_too_much_was_sent_and_others_do() {
+    let (broker, topics) = throttled(&[1]).await;
+    let all = fetch_both(&broker, &topics).await;
+    assert!(all.iter().all(|len| 0 < *len), "no limit: {all:?}");
+    assert_eq!(fetch_both(&broker, &topics).await, all);
+    // A byte in a second: a batch takes longer than any test.
+    set_rate(&broker, "1").await;
+    assert_eq!(fetch_both(&broker, &topics).await, all, "nothing was sent yet under this rate");
+    assert_eq!(fetch_both(&broker, &topics).await, [0, all[1]]);
+    let figures = &broker.plane.path.figures.throttle;
+    assert_eq!((figures.bytes.get(), figures.waits.get()), (all[0] as u64, 1));
+    set_rate(&broker, &i64::MAX.to_string()).await;
+    assert_eq!(fetch_both(&broker, &topics).await, all);
+}
+
+#[tokio::test]
+async fn replica_in_sync_is_not_throttled() {
+    let (broker, topics) = throttled(&[1, 2]).await;
+    set_rate(&broker, "1").await;
+    for _ in 0..3 {
+        let got = fetch_both(&broker, &topics).await;
+        assert!(got.iter().all(|len| 0 < *len), "{got:?}");
+    }
 }
