@@ -152,6 +152,58 @@ fn segments_are_dumped_without_a_server() {
 }
 
 #[test]
+fn brokers_partitions_and_reassignments_are_looked_after() {
+    let dev = Dev::start();
+    let coordinator = format!("http://127.0.0.1:{}", dev.ports.port(1));
+    dev.say(&["topics", "create", "kept", "--partitions", "2"]);
+    let described = dev.say(&["topics", "describe", "kept"]);
+    assert!(described.contains("ELIGIBLE"), "{described}");
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&dev.say(&[&["-o", "json"], arguments].concat())).expect("JSON")
+    };
+    let brokers = json(&["brokers", "list"]);
+    assert_eq!((&brokers[0]["state"], &brokers[0]["leads"]), (&"active".into(), &2.into()));
+    let broker = json(&["brokers", "describe", "1"]);
+    assert_eq!(broker["log_dirs"][0]["replicas"], 2, "{broker}");
+    let partitions = json(&["partitions", "list", "kept:1", "--lag"]);
+    assert_eq!((partitions.as_array().map(Vec::len), &partitions[0]["lag"]), (Some(1), &0.into()));
+    assert_eq!(json(&["partitions", "list", "--under-min-isr", "--offline"]).to_string(), "[]");
+    let elected = json(&["partitions", "elect", "kept"]);
+    assert_eq!(elected[1]["result"], "leads already", "{elected}");
+
+    let plan = dev.folder.path().join("plan.json");
+    let plan = plan.to_str().expect("text");
+    let planned = dev.say(&["reassign", "plan", "--topic", "kept", "--out", plan]);
+    assert!(planned.starts_with("nothing has to move"), "{planned}");
+    assert_eq!(dev.say(&["reassign", "run", plan]), "the plan moves nothing\n");
+    assert_eq!(dev.say(&["reassign", "status"]), "no reassignment is under way\n");
+    let refused = dev.complain(&["reassign", "plan", "--empty-broker", "1"]);
+    assert!(refused.contains("no broker may") || refused.contains("more than"), "{refused}");
+    let refused = dev.complain(&["partitions", "move", "kept:0", "--to", "1,2"]);
+    assert!(refused.contains("--allow-replication-factor-change"), "{refused}");
+
+    let health = dev.say(&["cluster", "health", "--coordinator", &coordinator]);
+    assert_eq!(health, "green: all is well\n");
+    let needed = dev.complain(&["brokers", "drain", "1", "--coordinator", &coordinator]);
+    assert!(needed.contains("ELIGIBLE_LEADERS_NOT_AVAILABLE"), "{needed}");
+    dev.say(&["brokers", "drain", "1", "--force", "--coordinator", &coordinator]);
+    eventually("the cluster is red", Duration::from_secs(30), || {
+        let health = dev.run(&["cluster", "health", "--coordinator", &coordinator]);
+        let told = String::from_utf8_lossy(&health.stdout).into_owned();
+        (!health.status.success() && told.contains("broker 1 (drained)")).then_some(())
+    });
+    dev.say(&["brokers", "drain", "1", "--undo", "--coordinator", &coordinator]);
+    eventually("the cluster is green", Duration::from_secs(30), || {
+        dev.run(&["cluster", "health", "--coordinator", &coordinator])
+            .status
+            .success()
+            .then_some(())
+    });
+    let unknown = dev.complain(&["brokers", "unregister", "7"]);
+    assert!(unknown.contains("BROKER_ID_NOT_REGISTERED"), "{unknown}");
+}
+
+#[test]
 fn absent_cluster_is_said_at_once() {
     let output =
         Command::new(binary("ottla")).args(["-b", "127.0.0.1:1", "topics", "list"]).output();
