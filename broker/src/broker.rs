@@ -24,11 +24,11 @@ pub use start::StartError;
 use crate::config::Config;
 use crate::data::DataPlane;
 use crate::handlers::{
-    AlterConfigs, AlterPartitionReassignments, CreatePartitions, CreateTopics, DeleteRecords,
-    DeleteTopics, DescribeCluster, DescribeConfigs, DescribeLogDirs, DescribeProducers,
-    DescribeQuorum, DescribeTopicPartitions, ElectLeaders, Fetch, IncrementalAlterConfigs,
-    InitProducerId, ListOffsets, ListPartitionReassignments, Metadata, OffsetForLeaderEpoch,
-    Produce, UnregisterBroker, UpdateFeatures, api_versions,
+    AlterConfigs, AlterPartitionReassignments, AlterReplicaLogDirs, CreatePartitions, CreateTopics,
+    DeleteRecords, DeleteTopics, DescribeCluster, DescribeConfigs, DescribeLogDirs,
+    DescribeProducers, DescribeQuorum, DescribeTopicPartitions, ElectLeaders, Fetch,
+    IncrementalAlterConfigs, InitProducerId, ListOffsets, ListPartitionReassignments, Metadata,
+    OffsetForLeaderEpoch, Produce, UnregisterBroker, UpdateFeatures, api_versions,
 };
 use crate::http::Stage;
 use crate::listener::{Network, Router};
@@ -120,6 +120,7 @@ pub fn router() -> Router {
         .on::<OffsetForLeaderEpoch>()
         .on::<DescribeConfigs>()
         .on::<AlterConfigs>()
+        .on::<AlterReplicaLogDirs>()
         .on::<DescribeLogDirs>()
         .on::<CreatePartitions>()
         .on::<IncrementalAlterConfigs>()

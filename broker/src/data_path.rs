@@ -15,6 +15,7 @@ use crate::isr::Proposals;
 use crate::partition::{PartitionHandle, PartitionTable};
 use crate::placement::Placements;
 use crate::pool::Pool;
+use crate::preferred_dirs::PreferredDirs;
 use crate::replication::{Side, Throttle};
 
 /// The way from a request to the logs: where partitions are, and threads for what would hold up a
@@ -35,6 +36,8 @@ pub struct DataPath {
     pub compute: Pool,
     /// The log directories, in the order of `log.dirs`.
     pub log_dirs: Vec<Arc<LogDirStatus>>,
+    /// Directories that were named for replicas to come.
+    pub preferred_dirs: PreferredDirs,
     /// `fetch.max.bytes`: no answer to a fetch is larger, but for one batch that alone is. Default 55 MiB.
     pub fetch_bytes_max: u32,
     /// Consumers are sent to a replica in their own rack.
@@ -167,6 +170,7 @@ impl DataPath {
             readers: Pool::new("log-read", limits.reader_threads),
             compute: Pool::new("compute", limits.compute_threads),
             log_dirs,
+            preferred_dirs: PreferredDirs::default(),
             fetch_bytes_max: limits.fetch_bytes_max,
             is_rack_aware: limits.is_rack_aware,
             proposals: Arc::default(),

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod partition;
 pub mod placement;
 pub mod pool;
+pub mod preferred_dirs;
 pub mod producer_ids;
 pub mod read_log;
 pub mod relay;

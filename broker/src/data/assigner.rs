@@ -266,7 +266,8 @@ impl<I: LogIo> Assigner<I> {
                 self.note_place(image, (topic_id, index));
                 continue;
             }
-            let dir = partition.log_dir_of(self.path.broker.0);
+            let preferred = self.path.preferred_dirs.take((topic_id, index));
+            let dir = preferred.unwrap_or_else(|| partition.log_dir_of(self.path.broker.0));
             let of_topic = settings
                 .entry(topic_id)
                 .or_insert_with(|| Arc::new(self.resolver.of_topic(image, topic)));
@@ -282,7 +283,7 @@ impl<I: LogIo> Assigner<I> {
         self.open_all(image, openings).await
     }
 
-    /// The directory that the cluster chose, else the one with the fewest logs. It counts as there already.
+    /// The directory that was chosen, else the one with the fewest logs. It counts as there already.
     fn place(&mut self, chosen: Uuid) -> usize {
         let chosen = self.dirs.iter().position(|dir| dir.dir.id() == chosen);
         let number = chosen.unwrap_or_else(|| {

@@ -7,6 +7,7 @@
 
 mod alter_configs;
 mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod answer;
 pub mod api_versions;
 mod context;
@@ -46,6 +47,7 @@ use ottla_protocol::Request;
 
 pub use alter_configs::AlterConfigs;
 pub use alter_partition_reassignments::AlterPartitionReassignments;
+pub use alter_replica_log_dirs::AlterReplicaLogDirs;
 pub use answer::{Answer, Later, Reply, ReplyBody};
 pub use context::{ConnectionInfo, Principal, RequestContext};
 pub use create_partitions::CreatePartitions;
