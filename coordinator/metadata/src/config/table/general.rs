@@ -34,7 +34,7 @@ pub const GENERAL: &[ConfigDef] = &[
     ConfigDef::int("num.replica.alter.log.dirs.threads", "")
         .nullable()
         .high()
-        .no_effect(reason::REPLICATION)
+        .no_effect(reason::MOVES)
         .doc("Threads that move replicas between the log folders of one broker."),
     ConfigDef::int("background.threads", "10")
         .at_least(1)
@@ -42,15 +42,15 @@ pub const GENERAL: &[ConfigDef] = &[
         .cluster_wide()
         .no_effect(reason::THREADS)
         .doc("Threads for work behind the scenes, such as deleting files."),
-    ConfigDef::int("request.timeout.ms", "30000").high().no_effect(reason::REPLICATION).doc(
+    ConfigDef::int("request.timeout.ms", "30000").high().no_effect(reason::LINKS).doc(
         "Milliseconds that the broker waits for another broker's answer to a request of \
              its own.",
     ),
     ConfigDef::long("socket.connection.setup.timeout.ms", "10000")
-        .no_effect(reason::REPLICATION)
+        .no_effect(reason::LINKS)
         .doc("Milliseconds that the broker waits for a connection it opens."),
     ConfigDef::long("socket.connection.setup.timeout.max.ms", "30000")
-        .no_effect(reason::REPLICATION)
+        .no_effect(reason::LINKS)
         .doc(
             "Longest that the wait for a connection grows after repeated failures, in \
              milliseconds.",

@@ -187,7 +187,7 @@ pub const LOG: &[ConfigDef] = &[
     ConfigDef::long("log.dir.failure.timeout.ms", "30000")
         .at_least(1)
         .low()
-        .no_effect(reason::REPLICATION)
+        .no_effect(reason::DIR_FAILURE)
         .doc("Milliseconds after which a broker stops that could not report a failed folder."),
     ConfigDef::int("log.cleaner.threads", "1")
         .at_least(0)

@@ -14,37 +14,31 @@ pub const REPLICATION: &[ConfigDef] = &[
         .doc("Milliseconds for which a follower may lag before it leaves the replicas in sync."),
     ConfigDef::int("replica.socket.timeout.ms", "30000")
         .high()
-        .no_effect(reason::REPLICATION)
         .doc("Milliseconds that a follower waits for its leader's answer."),
     ConfigDef::int("replica.socket.receive.buffer.bytes", "65536")
         .high()
-        .no_effect(reason::REPLICATION)
+        .no_effect(reason::SOCKETS)
         .doc("Size in bytes of a follower's receive buffer."),
     ConfigDef::int("replica.fetch.max.bytes", "1048576")
         .at_least(0)
-        .no_effect(reason::REPLICATION)
         .doc("Bytes of one partition that a follower asks for at a time."),
     ConfigDef::int("replica.fetch.wait.max.ms", "500")
         .high()
-        .no_effect(reason::REPLICATION)
         .doc("Milliseconds that a leader may hold a follower's fetch until there is data."),
     ConfigDef::int("replica.fetch.backoff.ms", "1000")
         .at_least(0)
-        .no_effect(reason::REPLICATION)
         .doc("Milliseconds that a follower waits after an error."),
     ConfigDef::int("replica.fetch.min.bytes", "1")
         .high()
-        .no_effect(reason::REPLICATION)
         .doc("Bytes for which a leader holds a follower's fetch."),
     ConfigDef::int("replica.fetch.response.max.bytes", "10485760")
         .at_least(0)
-        .no_effect(reason::REPLICATION)
         .doc("Bytes that a follower asks for in one answer, over all partitions."),
     ConfigDef::int("num.replica.fetchers", "1")
         .at_least(1)
         .high()
         .cluster_wide()
-        .no_effect(reason::REPLICATION)
+        .no_effect(reason::FETCHERS)
         .doc("Connections over which a follower fetches from one leader."),
     ConfigDef::long("replica.high.watermark.checkpoint.interval.ms", "5000")
         .high()
@@ -82,16 +76,14 @@ pub const REPLICATION: &[ConfigDef] = &[
     ConfigDef::long("leader.replication.throttled.rate", "9223372036854775807")
         .at_least(0)
         .cluster_wide()
-        .no_effect(reason::REPLICATION)
         .doc("Bytes per second that a leader sends to throttled replicas at most."),
     ConfigDef::long("follower.replication.throttled.rate", "9223372036854775807")
         .at_least(0)
         .cluster_wide()
-        .no_effect(reason::REPLICATION)
         .doc("Bytes per second that a follower fetches for throttled replicas at most."),
     ConfigDef::long("replica.alter.log.dirs.io.max.bytes.per.second", "9223372036854775807")
         .at_least(0)
         .cluster_wide()
-        .no_effect(reason::REPLICATION)
+        .no_effect(reason::MOVES)
         .doc("Bytes per second for moving replicas between log folders."),
 ];

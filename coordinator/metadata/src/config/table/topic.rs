@@ -79,7 +79,6 @@ pub const TOPIC: &[ConfigDef] = &[
     ConfigDef::list("follower.replication.throttled.replicas", "")
         .check(Validator::ThrottledReplicas)
         .of_topic()
-        .no_effect(reason::REPLICATION)
         .doc(
             "Replicas whose fetching is slowed to `follower.replication.throttled.rate`: \
              pairs of partition and broker, or `*` for all.",
@@ -95,7 +94,6 @@ pub const TOPIC: &[ConfigDef] = &[
     ConfigDef::list("leader.replication.throttled.replicas", "")
         .check(Validator::ThrottledReplicas)
         .of_topic()
-        .no_effect(reason::REPLICATION)
         .doc(
             "Replicas towards which the leader's sending is slowed to \
              `leader.replication.throttled.rate`: pairs of partition and broker, or `*` for \
