@@ -61,6 +61,8 @@ struct Follower {
     /// Its last fetch, and the leader's end then.
     fetched_at: Duration,
     leader_end: Offset,
+    /// It was proposed to go, and has not come further since.
+    has_stalled: bool,
 }
 
 /// What a fetch says of a follower.
@@ -237,6 +239,7 @@ impl Isr {
             follower.caught_up_at = follower.caught_up_at.max(follower.fetched_at);
         }
         (follower.fetched_at, follower.leader_end) = (now, leader_end);
+        follower.has_stalled = false;
         let is_reborn = before.broker_epoch != follower.broker_epoch;
         News {
             has_progress: is_reborn || before.end != follower.end,
@@ -350,13 +353,20 @@ impl Isr {
         let id = self.proposals;
         self.in_flight =
             Some(InFlight { id, isr: isr.iter().map(|(broker, _)| *broker).collect() });
+        for follower in &mut self.followers {
+            let stays = isr.iter().any(|(broker, _)| *broker == follower.broker);
+            follower.has_stalled |= !stays && self.committed.contains(&follower.broker);
+        }
         let (leader_epoch, partition_epoch) = (self.leader_epoch, self.partition_epoch);
         Proposal { id, leader_epoch, partition_epoch, isr, joining, leaving }
     }
 
     /// Caught up, beyond what a former leader may have left, and known to be alive in the life that fetched.
+    /// The high watermark stood still for whoever was put out, so to be there is to have caught up only after
+    /// another fetch.
     fn may_join(&self, follower: &Follower, marks: LeaderMarks) -> bool {
-        marks.high_watermark <= follower.end
+        !follower.has_stalled
+            && marks.high_watermark <= follower.end
             && marks.epoch_start <= follower.end
             && self.eligible.contains(&(follower.broker, follower.broker_epoch))
     }
@@ -439,6 +449,7 @@ impl Follower {
             caught_up_at: now,
             fetched_at: now,
             leader_end: Offset::NONE,
+            has_stalled: false,
         }
     }
 }

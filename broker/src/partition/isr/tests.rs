@@ -304,3 +304,32 @@ fn partition_epoch_is_completed_from_what_the_wire_carries() {
         assert_eq!(full_partition_epoch(known, wire(now)), now);
     }
 }
+
+/// Below the minimum the high watermark stays where the follower is that was put out.
+#[test]
+fn who_was_put_out_for_lagging_joins_by_a_fetch_alone() {
+    let mut isr = begin(&[1, 2]);
+    fetched(&mut isr, 2, 10, (10, 1));
+    isr.note_append(Offset(10), at(2));
+    let proposal = isr.propose_any(marks(10, 20), LAG, at(40)).unwrap();
+    assert_eq!(members(&proposal), [1]);
+    isr.resolve(proposal.id, accepted(&[1], 101), at(40));
+    assert_eq!(isr.propose_any(marks(10, 20), LAG, at(41)), None);
+    fetched(&mut isr, 2, 15, (20, 42));
+    let proposal = isr.propose_expansion(marks(10, 20), at(42)).unwrap();
+    assert_eq!(members(&proposal), [1, 2]);
+}
+
+#[test]
+fn who_fetched_while_it_was_being_put_out_may_join_at_once() {
+    let mut isr = begin(&[1, 2]);
+    fetched(&mut isr, 2, 10, (10, 1));
+    isr.note_append(Offset(10), at(2));
+    let proposal = isr.propose_any(marks(10, 20), LAG, at(40)).unwrap();
+    fetched(&mut isr, 2, 20, (20, 40));
+    isr.resolve(proposal.id, accepted(&[1], 101), at(40));
+    assert!(
+        isr.propose_expansion(marks(10, 20), at(41)).is_some(),
+        "it will not fetch the same again"
+    );
+}

@@ -43,18 +43,23 @@ fn fetched(leader_epoch: i32, broker: i32, end: i64) -> Input<&'static str> {
 
 struct Scene {
     replica: Replica<&'static str>,
+    at: Duration,
 }
 
 impl Scene {
     fn leader(settings: Settings, in_sync: &[i32]) -> Self {
-        let mut scene = Self { replica: Replica::new(opened(0), settings) };
+        let mut scene = Self::of(Replica::new(opened(0), settings));
         scene.on(assignment(true, 1, in_sync));
         scene
     }
 
+    fn of(replica: Replica<&'static str>) -> Self {
+        Self { replica, at: Duration::ZERO }
+    }
+
     fn on(&mut self, input: Input<&'static str>) -> Vec<Effect<&'static str>> {
         let mut effects = Vec::new();
-        self.replica.handle(input, Duration::ZERO, &mut effects);
+        self.replica.handle(input, self.at, &mut effects);
         effects
     }
 
@@ -81,7 +86,7 @@ fn leader_alone_acknowledges_at_once_after_publishing() {
 
 #[test]
 fn epoch_is_noted_before_the_first_append() {
-    let mut scene = Scene { replica: Replica::new(opened(7), LAZY) };
+    let mut scene = Scene::of(Replica::new(opened(7), LAZY));
     assert_eq!(scene.replica.check_append(Acks::Leader), Err(ErrorCode::NotLeaderOrFollower));
     let effects = scene.on(assignment(true, 4, &[1]));
     assert_eq!(effects[0], Effect::BeginEpoch(LeaderEpoch(4)));
@@ -169,7 +174,7 @@ fn durability_can_be_turned_off_while_producers_wait() {
 #[test]
 fn new_leader_tells_of_records_that_were_there_before_it_led() {
     let opened = Opened { high_watermark: Offset(5), ..opened(9) };
-    let mut scene = Scene { replica: Replica::new(opened, LAZY) };
+    let mut scene = Scene::of(Replica::new(opened, LAZY));
     scene.on(assignment(true, 4, &[1, 2]));
     assert_eq!(scene.replica.high_watermark(), Offset(5));
     let effects = scene.on(fetched(4, 2, 9));
@@ -197,4 +202,28 @@ fn whoever_is_proposed_counts_before_the_high_watermark_moves() {
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Propose(_))), "{effects:?}");
     assert_eq!(scene.acks(appended(11, Acks::All, "b")), []);
     assert_eq!(scene.replica.high_watermark(), Offset(10));
+}
+
+/// It had everything up to the high watermark, which stood still because of it: that is no reason to take
+/// it in again.
+#[test]
+fn follower_that_was_put_out_holds_nothing_back_until_it_fetches_again() {
+    let mut scene = Scene::leader(LAZY, &[1, 2]);
+    scene.on(appended(5, Acks::Leader, "a"));
+    scene.on(fetched(1, 2, 5));
+    scene.on(appended(8, Acks::All, "b"));
+    scene.at = Duration::from_secs(31);
+    let effects = scene.on(Input::LagScan { lag_max: Duration::from_secs(30) });
+    let [Effect::Propose(proposal)] = &effects[..] else { panic!("{effects:?}") };
+    let outcome = ProposalOutcome::Accepted {
+        leader_epoch: LeaderEpoch(1),
+        isr: vec![BrokerId(1)],
+        partition_epoch: 2,
+        is_recovering: false,
+    };
+    let effects = scene.on(Input::ProposalResolved { id: proposal.id, outcome });
+    assert!(effects.contains(&Effect::Ack("b", Ok(()))), "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Propose(_))), "{effects:?}");
+    let effects = scene.on(fetched(1, 2, 8));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Propose(_))), "{effects:?}");
 }
