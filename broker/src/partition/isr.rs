@@ -394,7 +394,13 @@ impl Isr {
                     self.doubt(in_flight.isr);
                 } else if self.partition_epoch < epoch {
                     self.partition_epoch = epoch;
-                    self.committed = isr;
+                    let before = std::mem::replace(&mut self.committed, isr);
+                    for follower in &mut self.followers {
+                        let broker = follower.broker;
+                        if self.committed.contains(&broker) && !before.contains(&broker) {
+                            follower.caught_up_at = now;
+                        }
+                    }
                     self.in_doubt = Vec::new();
                     self.is_recovering = is_recovering;
                 }

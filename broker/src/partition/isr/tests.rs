@@ -318,6 +318,9 @@ fn who_was_put_out_for_lagging_joins_by_a_fetch_alone() {
     fetched(&mut isr, 2, 15, (20, 42));
     let proposal = isr.propose_expansion(marks(10, 20), at(42)).unwrap();
     assert_eq!(members(&proposal), [1, 2]);
+    isr.resolve(proposal.id, accepted(&[1, 2], 102), at(43));
+    assert_eq!(isr.propose_any(marks(10, 20), LAG, at(73)), None, "it has the whole time anew");
+    assert!(isr.propose_any(marks(10, 20), LAG, at(74)).is_some());
 }
 
 #[test]
