@@ -301,3 +301,29 @@ fn a_pool_syncs_many_logs_and_gives_each_its_outcome() {
     drop(pool);
     assert!(outcomes.recv().is_ok(), "what was submitted is finished");
 }
+
+#[test]
+fn what_was_cut_off_is_not_visible_when_others_came_in_its_place() {
+    let io = SimIo::new(0);
+    let config = small_config();
+    for anew in [false, true] {
+        let root = Path::new(if anew { "/anew" } else { "/cut" });
+        let (dir, mut log) = open_log(&io, root, "b", &config);
+        for _ in 0..5 {
+            log.append_as_leader(&[batch(&[b"a"], 1)], EPOCH, now_ms(1)).unwrap();
+        }
+        dir.set_high_watermark(&partition(), Offset(5));
+        dir.write_checkpoints().unwrap();
+        match anew {
+            true => log.truncate_fully_and_start_at(Offset(2), now_ms(1)).unwrap(),
+            false => drop(log.truncate_to(Offset(2), now_ms(1)).unwrap()),
+        }
+        for _ in 0..5 {
+            log.append_as_leader(&[batch(&[b"b"], 1)], LeaderEpoch(1), now_ms(1)).unwrap();
+        }
+        drop((dir, log));
+        let (dir, log) = open_log(&io, root, "b", &config);
+        assert_eq!(log.log_end(), Offset(7));
+        assert_eq!(dir.high_watermark(&partition()), Some(Offset(2)));
+    }
+}

@@ -1,8 +1,8 @@
 //! Cutting the end off, as a follower does whose leader has other records there, and moving the start.
 //!
-//! A cut is durable when it returns, and each of its steps leaves a log that recovery understands: the recovery point is
-//! lowered first, then whole segments go, newest first, then the file is cut, then what was derived from the removed
-//! records.
+//! A cut is durable when it returns, and each of its steps leaves a log that recovery understands: the recovery point and
+//! the high watermark are lowered first, then whole segments go, newest first, then the file is cut, then what was derived
+//! from the removed records.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl<I: LogIo> Log<I> {
         }
         self.dir.check()?;
         info!(partition = %self.partition, log_end = %self.log_end, %offset, "log is cut");
-        self.lower_recovery_point(offset)?;
+        self.lower_checkpoints(offset)?;
         self.remove_segments_from(offset)?;
         self.cut_active(offset, now)?;
         self.unsynced.on_truncated(self.log_end);
@@ -71,7 +71,7 @@ impl<I: LogIo> Log<I> {
     ) -> Result<(), LoadError> {
         self.dir.check()?;
         info!(partition = %self.partition, log_end = %self.log_end, %offset, "log is emptied");
-        self.lower_recovery_point(offset)?;
+        self.lower_checkpoints(offset)?;
         let log_starts = &self.dir.log_starts;
         let path = self.dir.path.to_path_buf();
         self.dir
@@ -168,10 +168,15 @@ impl<I: LogIo> Log<I> {
         self.sealed.first().map_or(self.active.base(), SegmentRef::base_offset)
     }
 
-    fn lower_recovery_point(&self, offset: Offset) -> Result<(), StorageError> {
+    /// Neither is what is cut believed to be on disk, nor what comes in its place to be visible.
+    fn lower_checkpoints(&self, offset: Offset) -> Result<(), StorageError> {
         let path = self.dir.path.to_path_buf();
-        let points = &self.dir.recovery_points;
-        self.dir.try_io("write", &path, || points.lower(&self.dir.io, &self.partition, offset))
+        for checkpoint in [&self.dir.recovery_points, &self.dir.high_watermarks] {
+            self.dir.try_io("write", &path, || {
+                checkpoint.lower(&self.dir.io, &self.partition, offset)
+            })?;
+        }
+        Ok(())
     }
 
     /// Removes the segments that begin at or after `offset`, newest first. The one before them is then the active one.
