@@ -250,24 +250,11 @@ impl Resolver {
     /// of its place before this broker has.
     pub fn check_replica(
         &self,
-        (topic, partition): (Uuid, i32),
-        (broker, epoch): (BrokerId, i64),
+        partition: (Uuid, i32),
+        replica: (BrokerId, i64),
         knows_epoch: bool,
     ) -> Result<(), ErrorCode> {
-        let partition =
-            self.image.partition(topic, partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        if !partition.replicas.contains(&broker.0) {
-            return Err(if knows_epoch {
-                ErrorCode::UnknownLeaderEpoch
-            } else {
-                ErrorCode::NotLeaderOrFollower
-            });
-        }
-        let known = self.image.broker(broker.0).map(|record| record.broker_epoch);
-        if epoch != -1 && known.is_some_and(|known| epoch < known) {
-            return Err(ErrorCode::NotLeaderOrFollower);
-        }
-        Ok(())
+        check_replica(&self.image, partition, replica, knows_epoch)
     }
 
     /// The brokers of these that are in `rack` and can be reached through `listener`.
@@ -319,4 +306,26 @@ impl Unroutable {
     pub const fn plain(error: ErrorCode) -> Self {
         Self { error, leader: None }
     }
+}
+
+/// See [`Resolver::check_replica`].
+pub fn check_replica(
+    image: &Image,
+    (topic, partition): (Uuid, i32),
+    (broker, epoch): (BrokerId, i64),
+    knows_epoch: bool,
+) -> Result<(), ErrorCode> {
+    let partition = image.partition(topic, partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if !partition.replicas.contains(&broker.0) {
+        return Err(if knows_epoch {
+            ErrorCode::UnknownLeaderEpoch
+        } else {
+            ErrorCode::NotLeaderOrFollower
+        });
+    }
+    let known = image.broker(broker.0).map(|record| record.broker_epoch);
+    if epoch != -1 && known.is_some_and(|known| epoch < known) {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    Ok(())
 }

@@ -1,17 +1,13 @@
 //! Whole clusters on virtual time, from seeds: nothing acknowledged is lost, everything heals, and a seed
 //! tells the same story twice.
 //!
-//! `OTTLA_SIM_SEEDS` (default 200) and `OTTLA_SIM_FIRST_SEED` (default 1) choose the seeds. A seed that
+//! `OTTLA_SIM_SEEDS` (default 1000) and `OTTLA_SIM_FIRST_SEED` (default 1) choose the seeds. A seed that
 //! fails is printed with the last lines of its log; `OTTLA_SIM_LINES` asks for more of them.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ottla_integration_tests::sim::{Options, Report, Tamper, run};
-use ottla_metadata::keys::{Key, KeySpace};
-use ottla_metadata::model::{Partition, decode, encode};
-use ottla_metadata::store::embedded::Core;
-use ottla_metadata::store::{GuardedWrite, KeyRange, RangeRequest};
+use ottla_integration_tests::sim::{Mutation, Options, Report, run};
 
 fn number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -21,7 +17,11 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn seeds() -> u64 {
-    number("OTTLA_SIM_SEEDS", 200)
+    number("OTTLA_SIM_SEEDS", 1000)
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Runs seeds on all cores.
@@ -41,7 +41,7 @@ fn run_all(count: u64, check: impl Fn(u64) -> Result<Report, String> + Sync) -> 
     };
     println!("{count} seeds from {first}");
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..threads() {
             scope.spawn(work);
         }
     });
@@ -89,58 +89,57 @@ fn nothing_acknowledged_is_lost_and_everything_heals() {
 
 #[test]
 fn seed_tells_the_same_story_twice() {
-    run_all(seeds().div_ceil(5), |seed| {
+    run_all(seeds().div_ceil(20), |seed| {
         let (one, two) = (run(seed, Options::default()), run(seed, Options::default()));
         if one == two { Ok(one) } else { Err(format!("{one:?}\n{two:?}")) }
     });
 }
 
-/// The first objection that some seed raises when `tamper` takes a rule away.
-fn objection_without(tamper: Tamper) -> Option<String> {
-    let mut seeds = TAMPERED_SEEDS;
-    seeds.find_map(|seed| {
-        let report = run(seed, Options { tamper: Some(tamper), ..Options::default() });
-        report.objections.into_iter().next().map(|objection| format!("seed {seed}: {objection}"))
-    })
+/// Some seed fails when a rule is taken away; the first that is tried is one that did.
+fn fails_with(mutation: Mutation, first: u64) {
+    let first = number("OTTLA_SIM_MUTATED_FROM", first);
+    let found =
+        (first..first + number("OTTLA_SIM_MUTATED_SEEDS", MUTATED_SEEDS)).find_map(|seed| {
+            let report = run(seed, Options { mutation: Some(mutation), ..Options::default() });
+            Some((seed, report.objections.into_iter().next()?))
+        });
+    let (seed, objection) = found.unwrap_or_else(|| panic!("no seed fails with {mutation:?}"));
+    println!("{mutation:?}: seed {seed}: {objection}");
 }
 
-/// A leader that returns in a new life keeps its epoch.
-fn keep_epoch(core: &Core, write: &mut GuardedWrite) {
-    let keys = KeySpace::default();
-    for put in &mut write.puts {
-        let Ok(Key::Partition(..)) = keys.parse(&put.key) else { continue };
-        let request = RangeRequest::newest(KeyRange::key(&put.key));
-        let Ok(page) = core.range(&request) else { continue };
-        let Some(current) = page.items.first() else { continue };
-        let read = |value: &[u8]| decode::<Partition>("tampered", value).ok();
-        if let (Some(before), Some(mut after)) = (read(&current.value), read(&put.value))
-            && before.leader == after.leader
-        {
-            after.leader_epoch = before.leader_epoch;
-            put.value = encode(&after);
+/// Seeds that are tried until one fails.
+const MUTATED_SEEDS: u64 = 300;
+
+/// The seeds of the mutations, with every rule in place.
+#[test]
+fn with_all_rules_nothing_is_objected_to() {
+    run_all(seeds().div_ceil(20), |seed| {
+        let report = run(seed, Options { mutation: Some(Mutation::Nothing), ..Options::default() });
+        match report.objections.first() {
+            Some(objection) => Err(format!("{objection}\nwith denser faults")),
+            None => Ok(report),
         }
-    }
+    });
 }
 
-/// Writes of the controller compare nothing.
-fn write_blindly(_: &Core, write: &mut GuardedWrite) {
-    let head = KeySpace::default().controller_head();
-    if write.puts.iter().any(|put| put.key == head) {
-        write.compares.clear();
-    }
+macro_rules! mutations {
+    ($($name:ident: $mutation:ident from $first:literal;)*) => {
+        $(#[test]
+        fn $name() {
+            fails_with(Mutation::$mutation, $first);
+        })*
+    };
 }
 
-#[test]
-fn leader_that_keeps_its_epoch_in_a_new_life_is_objected_to() {
-    let objection = objection_without(keep_epoch).expect("some seed fails");
-    assert!(objection.contains("belongs to"), "{objection}");
+mutations! {
+    epoch_that_is_kept_in_a_new_life_is_objected_to: KeepsEpochInNewLife from 1;
+    controller_that_compares_nothing_is_objected_to: ComparesNothing from 1;
+    leading_in_any_life_is_objected_to: LeadsInAnyLife from 1;
+    seats_that_survive_a_machine_crash_are_objected_to: KeepsSeatsAfterMachineCrash from 1;
+    watermark_over_agreed_members_alone_is_objected_to: CountsAgreedMembersOnly from 99;
+    shrinking_without_asking_is_objected_to: ShrinksWithoutAsking from 1;
+    cutting_at_the_high_watermark_is_objected_to: CutsAtHighWatermark from 1;
+    acknowledging_at_the_log_end_is_objected_to: AcknowledgesAtItsOwnEnd from 1;
+    counting_what_is_not_flushed_is_objected_to: CountsWhatIsNotFlushed from 1;
+    clocks_that_run_on_in_a_pause_are_objected_to: ClocksRunOnInPause from 11;
 }
-
-#[test]
-fn controller_that_compares_nothing_is_objected_to() {
-    let objection = objection_without(write_blindly).expect("some seed fails");
-    assert!(objection.contains("follows") || objection.contains("belongs to"), "{objection}");
-}
-
-/// Seeds that are tried until one fails; one that shows the rarest of these rules is near their start.
-const TAMPERED_SEEDS: std::ops::Range<u64> = 101..600;

@@ -14,7 +14,7 @@ use crate::partition::{Proposal, ProposalOutcome};
 
 /// Proposals that have no definite answer yet.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub struct Desk {
     open: BTreeMap<Key, Open>,
     /// Keys of `open`, each once: those that have waited longest come first.
     order: VecDeque<Key>,
@@ -29,13 +29,13 @@ struct Open {
 
 /// The part of the desk that a request carries.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub struct Sent {
     proposals: Vec<(Key, u64)>,
 }
 
 /// How a request ended.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub enum Answer {
     /// As the coordinator says.
     Answered(AlterPartitionResponse),
     /// Nothing left this node.
@@ -48,12 +48,13 @@ pub(super) enum Answer {
 const PROPOSALS_MAX: usize = 500;
 
 impl Desk {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether everything that was taken is decided.
+    pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
     /// Takes a proposal, in place of an older one of the same partition: its leader has given that up.
-    pub(super) fn take(&mut self, proposed: Proposed) {
+    pub fn take(&mut self, proposed: Proposed) {
         let key = proposed.key();
         if self.open.insert(key, Open { proposed, is_in_doubt: false }).is_none() {
             self.order.push_back(key);
@@ -61,11 +62,7 @@ impl Desk {
     }
 
     /// The next request of this broker in this life.
-    pub(super) fn request(
-        &self,
-        broker: BrokerId,
-        broker_epoch: i64,
-    ) -> (Sent, AlterPartitionRequest) {
+    pub fn request(&self, broker: BrokerId, broker_epoch: i64) -> (Sent, AlterPartitionRequest) {
         let mut request = AlterPartitionRequest {
             broker_id: broker.0,
             broker_epoch,
@@ -92,11 +89,7 @@ impl Desk {
     }
 
     /// Takes the answer to a request; what it decides leaves the desk and is returned.
-    pub(super) fn settle(
-        &mut self,
-        sent: &Sent,
-        answer: &Answer,
-    ) -> Vec<(Proposed, ProposalOutcome)> {
+    pub fn settle(&mut self, sent: &Sent, answer: &Answer) -> Vec<(Proposed, ProposalOutcome)> {
         let mut settled = Vec::new();
         let mut again = Vec::new();
         for (key, id) in &sent.proposals {

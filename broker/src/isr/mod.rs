@@ -5,7 +5,7 @@
 //! worker. What is sent again is the same proposal: the partition epoch in it makes sure that it is
 //! carried out at most once.
 
-mod desk;
+pub mod desk;
 mod proposals;
 mod proposer;
 

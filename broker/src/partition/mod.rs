@@ -17,5 +17,5 @@ pub use isr::{FollowerProgress, FollowerView, Isr, Proposal, ProposalOutcome};
 pub use replica::{Acks, Assignment, Replica, Role};
 pub use settings::TopicSettings;
 pub use table::PartitionTable;
-pub use view::{Located, LogReader, ReadRange, View};
+pub use view::{Continuation, Located, LogReader, ReadRange, View, shows_progress};
 pub use watch::{SubscriberKey, Subscribers, Subscription, Watcher};

@@ -88,6 +88,22 @@ pub trait LogReader: Debug + Send + Sync {
     fn size(&self) -> u64;
 }
 
+/// What became of a comparison of two logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Continuation {
+    /// One goes on in the other.
+    Agrees,
+    /// They part: the largest epoch that both may have, and where it ends in this one.
+    Diverges(LeaderEpoch, Offset),
+}
+
+/// Whether a replica that asks for `from` has everything below it. It names the epoch that it follows and the
+/// one of its last record (−1 = none); the log that it asks has its epoch and start in `own`, and agrees.
+pub fn shows_progress(from: Offset, named: (i32, i32), own: (LeaderEpoch, Offset)) -> bool {
+    let has_nothing_before = from <= own.1;
+    named.0 == own.0.0 && (named.1 != -1 || has_nothing_before)
+}
+
 impl View {
     /// Refuses requests that know of another leader epoch; −1 knows of none.
     pub fn check_epoch(&self, known: i32) -> Result<(), ErrorCode> {
@@ -119,6 +135,22 @@ impl View {
             let is_past = LeaderEpoch(0) <= epoch && epoch < self.leader_epoch;
             (is_past && latest <= epoch).then_some((latest, self.log_end))
         })
+    }
+
+    /// Whether a log that ends at `from`, with a last record of epoch `last_epoch` (−1 = not told), goes on in
+    /// this one.
+    pub fn compare(&self, from: Offset, last_epoch: i32) -> Result<Continuation, ErrorCode> {
+        if last_epoch != -1 {
+            let found = self.end_of_epoch(LeaderEpoch(last_epoch));
+            let (epoch, end) = found.ok_or(ErrorCode::OffsetOutOfRange)?;
+            if epoch.0 < last_epoch || end < from {
+                return Ok(Continuation::Diverges(epoch, end));
+            }
+        }
+        if from < self.log_start || self.log_end < from {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        Ok(Continuation::Agrees)
     }
 
     /// As [`View::check_epoch`], and refuses if this replica does not lead.

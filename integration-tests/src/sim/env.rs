@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::checks::History;
 use super::message::{Message, Timer};
+use super::mutation::Mutation;
 use super::net::Net;
 use super::trace::Trace;
 
@@ -75,6 +76,8 @@ pub struct Env {
     pub trace: Trace,
     /// The checkers.
     pub history: History,
+    /// The rule that is taken away, if one is.
+    pub mutation: Option<Mutation>,
     /// Where the cluster is in the store.
     pub keys: KeySpace,
     queue: BTreeMap<(Duration, u64), Event>,
@@ -83,17 +86,23 @@ pub struct Env {
 
 impl Env {
     /// The environment of one seed.
-    pub fn new(seed: u64, keep: usize) -> Self {
+    pub fn new(seed: u64, keep: usize, mutation: Option<Mutation>) -> Self {
         Self {
             now: Duration::ZERO,
             rng: StdRng::seed_from_u64(seed),
             net: Net::default(),
             trace: Trace::new(keep),
             history: History::default(),
+            mutation,
             keys: KeySpace::default(),
             queue: BTreeMap::new(),
             sequence: 0,
         }
+    }
+
+    /// Whether this is done wrong.
+    pub fn does(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
     }
 
     /// Both clocks.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ottla_storage::io::SimOp;
 use rand::Rng;
 
 use super::env::{Env, Event, Node};
@@ -18,6 +19,8 @@ pub enum Fault {
     PowerCut(u8, Duration),
     /// The same, in one of the next writes to its disk.
     PowerCutSoon(u8, Duration),
+    /// One of the next writes or syncs of a broker's disk fails; the broker is started anew after this time.
+    DiskFails(u8, SimOp, Duration),
     /// A broker is stopped in an orderly way for this time.
     Stop(u8, Duration),
     /// A process stands still for this time.
@@ -55,6 +58,12 @@ pub struct Shape {
     pub coordinators: u8,
     /// Whether machines lose power; processes die in any case.
     pub has_power_cuts: bool,
+    /// Machines lose power only where nothing is lost by it that was promised: see `History::lose_machine`.
+    pub is_careful: bool,
+    /// Whether disks fail.
+    pub has_disk_faults: bool,
+    /// `replica.lag.time.max.ms`.
+    pub lag_max: Duration,
     /// How long faults go on.
     pub faults: Duration,
 }
@@ -63,9 +72,13 @@ impl Shape {
     /// The shape of a seed.
     pub fn draw(env: &mut Env) -> Self {
         Self {
-            brokers: env.rng.random_range(1..=3),
+            brokers: env.rng.random_range(3..=5),
             coordinators: env.rng.random_range(1..=3),
-            has_power_cuts: env.rng.random_bool(0.5),
+            // What a rule is there for happens more often where it is looked for.
+            has_power_cuts: env.rng.random_bool(0.6) || env.mutation.is_some(),
+            is_careful: env.rng.random_bool(0.6),
+            has_disk_faults: env.rng.random_bool(0.3) && env.mutation.is_none(),
+            lag_max: env.between(Duration::from_millis(1_500), Duration::from_secs(5)),
             faults: env.between(Duration::from_secs(6), Duration::from_secs(14)),
         }
     }
@@ -76,7 +89,8 @@ impl Shape {
         while at < self.faults {
             let fault = self.draw_fault(env);
             env.schedule(at, Event::Fault(fault));
-            at += env.between(Duration::from_millis(100), Duration::from_millis(1_500));
+            let longest = if env.mutation.is_some() { 700 } else { 1_500 };
+            at += env.between(Duration::from_millis(100), Duration::from_millis(longest));
         }
         env.schedule(self.faults, Event::Fault(Fault::End));
     }
@@ -101,6 +115,10 @@ impl Shape {
             22..30 => Fault::Crash(Node::Broker(broker), away),
             30..36 if !self.has_power_cuts => Fault::Stop(broker, short),
             30..44 => Fault::Pause(Node::Broker(broker), long),
+            44..48 if self.has_disk_faults => {
+                let op = if env.rng.random_bool(0.5) { SimOp::Write } else { SimOp::Sync };
+                Fault::DiskFails(broker, op, away)
+            }
             44..52 => Fault::Crash(coordinator, away),
             52..58 => Fault::Pause(coordinator, long),
             58..76 => {
@@ -117,8 +135,11 @@ impl Shape {
     fn draw_pair(&self, env: &mut Env) -> (Node, Node) {
         let broker = Node::Broker(env.rng.random_range(0..self.brokers));
         let coordinator = Node::Coordinator(env.rng.random_range(0..self.coordinators));
-        let client = Node::Client(env.rng.random_range(0..5));
+        let client = Node::Client(env.rng.random_range(0..9));
+        let other = Node::Broker(env.rng.random_range(0..self.brokers));
         let pairs = [
+            (broker, other),
+            (broker, other),
             (broker, Node::Store),
             (broker, coordinator),
             (coordinator, Node::Store),

@@ -4,10 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_broker::partition::Acks;
+use ottla_broker::replication::{Bounds, Key};
 use ottla_coordinator::controller::liveness::{Heartbeat, Probe};
 use ottla_metadata::store::{
     GuardedWrite, Lease, LeaseId, Outcome, Page, RangeRequest, StoreError, WatchItem,
 };
+use ottla_protocol::messages::fetch_request::FetchRequest;
+use ottla_protocol::messages::fetch_response::FetchResponse;
+use ottla_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
+use ottla_protocol::wire::Records;
 use ottla_protocol::{ErrorCode, Uuid};
 
 /// A call to the store.
@@ -58,6 +64,8 @@ pub enum AdminRequest {
         name: String,
         /// Its partitions.
         partitions: i32,
+        /// Replicas of each.
+        replicas: i16,
         /// Whether an acknowledgement means synced.
         durable: bool,
     },
@@ -88,8 +96,10 @@ pub enum ClientRequest {
     Admin(AdminRequest),
     /// A producer id.
     InitProducerId,
-    /// One batch, acks=all.
+    /// One batch.
     Produce {
+        /// When it is acknowledged.
+        acks: Acks,
         /// The topic.
         topic: Uuid,
         /// The partition.
@@ -105,6 +115,10 @@ pub enum ClientRequest {
         partition: i32,
         /// The first offset.
         offset: i64,
+        /// Also a follower may answer.
+        from_any: bool,
+        /// The newest leader epoch that the client knows.
+        leader_epoch: i32,
     },
 }
 
@@ -187,6 +201,50 @@ pub enum Message {
         /// The answer.
         result: Result<i64, ErrorCode>,
     },
+    /// A leader proposes in-sync replicas.
+    AlterPartition {
+        /// The broker's number.
+        id: u64,
+        /// The proposals.
+        request: Box<AlterPartitionRequest>,
+    },
+    /// What the controller decided.
+    Altered {
+        /// The broker's number.
+        id: u64,
+        /// The decisions.
+        response: Box<AlterPartitionResponse>,
+    },
+    /// A replica fetches from its leader.
+    ReplicaFetch {
+        /// The follower's number.
+        id: u64,
+        /// What it wants.
+        request: Box<FetchRequest>,
+    },
+    /// What the leader has.
+    ReplicaFetched {
+        /// The follower's number.
+        id: u64,
+        /// The answer.
+        response: Box<FetchResponse>,
+    },
+    /// A replica asks for the bounds of its leader's log.
+    LookUp {
+        /// The follower's number.
+        id: u64,
+        /// The partition.
+        key: Key,
+        /// The epoch that is followed.
+        leader_epoch: i32,
+    },
+    /// Its answer.
+    LookedUp {
+        /// The follower's number.
+        id: u64,
+        /// The bounds.
+        result: Result<Bounds, ErrorCode>,
+    },
     /// A request of a client.
     Request {
         /// The connection; 0 for requests whose order does not matter.
@@ -246,6 +304,18 @@ pub enum Timer {
     Checkpoint,
     /// A relayed request was not answered.
     RelayTimeout(u64),
+    /// A leader did not answer a fetch.
+    FetchTimeout(u64),
+    /// A leader did not tell the bounds of its log.
+    LookUpTimeout(u64),
+    /// A fetcher has something to do.
+    PollFetchers,
+    /// A fetch has waited for long enough.
+    ServeFetches,
+    /// The controller did not answer a proposal.
+    ProposalTimeout(u64),
+    /// The pause before the next proposals is over.
+    Propose,
     /// The machine loses power, if it has not by now.
     PowerOff,
     /// A client does what is to be done next.
@@ -277,6 +347,45 @@ impl fmt::Display for Message {
             Self::Probed { broker, probe, .. } => write!(f, "probed {broker}: {probe:?}"),
             Self::Relay { id, request } => write!(f, "relay {id} {request:?}"),
             Self::Relayed { id, result } => write!(f, "relayed {id} {result:?}"),
+            Self::AlterPartition { id, request } => {
+                write!(f, "alter partition {id}")?;
+                let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+                partitions.into_iter().try_for_each(|data| {
+                    let isr = data.new_isr_with_epochs.iter().map(|seat| seat.broker_id);
+                    let isr: Vec<i32> = isr.collect();
+                    write!(f, " {} at {} to {isr:?}", data.partition_index, data.partition_epoch)
+                })
+            }
+            Self::Altered { id, response } => {
+                write!(f, "altered {id} {}", response.error_code)?;
+                let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+                partitions.into_iter().try_for_each(|data| {
+                    write!(f, " {}: {} {:?}", data.partition_index, data.error_code, data.isr)
+                })
+            }
+            Self::ReplicaFetch { id, request } => {
+                write!(f, "replica fetch {id}")?;
+                let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+                partitions.into_iter().try_for_each(|data| {
+                    let (number, offset) = (data.partition, data.fetch_offset);
+                    let epochs = (data.last_fetched_epoch, data.current_leader_epoch);
+                    write!(f, " {number} from {offset} {epochs:?}")
+                })
+            }
+            Self::ReplicaFetched { id, response } => {
+                write!(f, "replica fetched {id}")?;
+                let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+                partitions.into_iter().try_for_each(|data| {
+                    let len = data.records.as_ref().map_or(0, Records::len);
+                    let (number, error) = (data.partition_index, data.error_code);
+                    let diverging = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
+                    write!(f, " {number}: {error} {len} hw {} {diverging:?}", data.high_watermark)
+                })
+            }
+            Self::LookUp { id, key, leader_epoch } => {
+                write!(f, "look up {id} {} in {leader_epoch}", key.1)
+            }
+            Self::LookedUp { id, result } => write!(f, "looked up {id} {result:?}"),
             Self::Request { connection, id, request, .. } => {
                 write!(f, "request {connection}/{id} {request}")
             }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ottla_metadata::keys::Key;
+use ottla_metadata::model::{self, Partition};
 use ottla_metadata::store::embedded::{Core, WatchId};
-use ottla_metadata::store::{GuardedWrite, WatchItem};
+use ottla_metadata::store::{Event, WatchBatch, WatchItem};
 
 use super::env::{Env, Node, Process};
 use super::message::{Message, StoreReply, StoreRequest, Timer};
-
-/// Changes a write on its way into the store: takes a rule away, so that a test can show that it is needed.
-pub type Tamper = fn(&Core, &mut GuardedWrite);
 
 /// The store.
 #[derive(Debug)]
@@ -22,7 +21,6 @@ pub struct StoreNode {
     audit_next: i64,
     tick_at: Option<Duration>,
     paused: bool,
-    tamper: Option<Tamper>,
 }
 
 /// An open watch.
@@ -35,18 +33,10 @@ struct Stream {
 
 impl StoreNode {
     /// An empty store.
-    pub fn new(env: &Env, tamper: Option<Tamper>) -> Self {
+    pub fn new(env: &Env) -> Self {
         let mut core = Core::in_memory(STORE_ID);
         let audit = core.watch(env.keys.image(), 1).expect("the store is well at the start");
-        Self {
-            core,
-            streams: BTreeMap::new(),
-            audit,
-            audit_next: 1,
-            tick_at: None,
-            paused: false,
-            tamper,
-        }
+        Self { core, streams: BTreeMap::new(), audit, audit_next: 1, tick_at: None, paused: false }
     }
 
     /// A call arrives.
@@ -55,8 +45,8 @@ impl StoreNode {
         let reply = match request {
             StoreRequest::Range(range) => Some(StoreReply::Page(self.core.range(&range))),
             StoreRequest::Txn(mut write) => {
-                if let Some(tamper) = self.tamper {
-                    tamper(&self.core, &mut write);
+                if let Some(mutation) = env.mutation {
+                    mutation.change_write(&self.core, &env.keys, &mut write);
                 }
                 Some(StoreReply::Txn(self.core.txn(&write, now)))
             }
@@ -172,6 +162,7 @@ impl StoreNode {
                 WatchItem::Batch(batch) => {
                     self.audit_next = batch.revision + 1;
                     env.history.handle_stored(&env.keys, &batch);
+                    note_partitions(env, &batch);
                 }
                 WatchItem::Compacted { .. } | WatchItem::Broken { .. } => {
                     let Ok(audit) = self.core.watch(env.keys.image(), self.audit_next) else {
@@ -199,6 +190,21 @@ impl StoreNode {
                 env.timer(client, SILENCE_MAX, Timer::WatchBroken(watch));
             }
         }
+    }
+}
+
+/// Elections and changes of ISRs, for people.
+fn note_partitions(env: &mut Env, batch: &WatchBatch) {
+    for event in &batch.events {
+        let Event::Put(kv) = event else { continue };
+        let Ok(Key::Partition(topic, number)) = env.keys.parse(event.key()) else { continue };
+        let Ok(partition) = model::decode::<Partition>("stored", &kv.value) else { continue };
+        let Partition { leader, leader_epoch, isr, elr, last_known_elr, recovering, .. } =
+            partition;
+        let at = kv.mod_revision;
+        env.note(format_args!(
+            "{topic}-{number} at {at}: {leader} leads in {leader_epoch}, ISR {isr:?} ELR {elr:?} last known {last_known_elr:?} {recovering}"
+        ));
     }
 }
 

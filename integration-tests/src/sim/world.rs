@@ -1,10 +1,12 @@
 //! The world of one seed: all nodes, and the loop that lets one event happen after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ottla_broker::partition::Acks;
 use ottla_protocol::Uuid;
 use ottla_protocol::record_batch::{Batch, Limits};
+use ottla_storage::io::SimOp;
 use rand::Rng;
 
 use super::broker::{BrokerNode, entry_of};
@@ -14,15 +16,16 @@ use super::coordinator::CoordinatorNode;
 use super::env::{Env, Event, Node, Process};
 use super::faults::{Fault, Shape};
 use super::message::{AdminRequest, Message, Timer};
-use super::store::{StoreNode, Tamper};
+use super::mutation::Mutation;
+use super::store::StoreNode;
 
 /// How a seed is run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Lines of the log to keep for people.
     pub keep_lines: usize,
-    /// Takes a rule away at the store.
-    pub tamper: Option<Tamper>,
+    /// The rule to take away.
+    pub mutation: Option<Mutation>,
 }
 
 /// What came of a seed.
@@ -63,8 +66,9 @@ struct World {
 }
 
 /// A process that stands still, and what waits for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Paused {
+    since: Duration,
     until: Duration,
     waiting: Vec<Event>,
 }
@@ -89,21 +93,22 @@ pub fn run(seed: u64, options: Options) -> Report {
 
 impl World {
     fn new(seed: u64, options: Options) -> Self {
-        let mut env = Env::new(seed, options.keep_lines);
+        let mut env = Env::new(seed, options.keep_lines, options.mutation);
         let shape = Shape::draw(&mut env);
         env.note(format_args!("seed {seed}: {shape:?}"));
-        let store = StoreNode::new(&env, options.tamper);
+        let store = StoreNode::new(&env);
         let coordinators = (0..shape.coordinators).map(CoordinatorNode::new).collect();
-        let brokers =
-            (1..=i32::from(shape.brokers)).map(|id| BrokerNode::new(&mut env, id)).collect();
-        let goals = draw_goals(&mut env, shape);
+        let brokers = (1..=i32::from(shape.brokers))
+            .map(|id| BrokerNode::new(&mut env, id, shape.lag_max))
+            .collect();
+        let goals = draw_goals(&mut env);
         let admin = Admin::new(0, shape.brokers, admin_work(&mut env, &goals));
         let producers = goals.iter().zip(1..);
         let producers: Vec<_> = producers
             .map(|(goal, index)| Producer::new(index, shape.brokers, goal.clone()))
             .collect();
         let readers = goals.iter().zip(PRODUCERS_MAX + 1..).map(|(goal, index)| {
-            let topic = (goal.topic.as_str(), goal.partitions, goal.may_lose);
+            let topic = (goal.topic.as_str(), goal.partitions);
             Reader::new(index, shape.brokers, topic)
         });
         let readers = readers.collect();
@@ -146,7 +151,10 @@ impl World {
         while let Some(event) = self.env.next_event() {
             let is_look = matches!(event, Event::Fault(Fault::Look));
             self.handle(event);
-            if is_look && (self.is_healed() || !self.env.history.objections().is_empty()) {
+            if is_look && !self.env.history.objections().is_empty() {
+                return;
+            }
+            if is_look && self.is_healed() {
                 self.check_logs();
                 return;
             }
@@ -165,6 +173,12 @@ impl World {
             // Power does not wait for a process that stands still.
             Event::Timer { process, timer: Timer::PowerOff } => self.fire(process, Timer::PowerOff),
             Event::Deliver { to, .. } if self.paused.contains_key(&to) => self.wait(to, event),
+            Event::Timer { process, timer: Timer::Step }
+                if self.env.does(Mutation::ClocksRunOnInPause)
+                    && self.paused.contains_key(&process.node) =>
+            {
+                self.step_in_pause(process);
+            }
             Event::Timer { process, .. } if self.paused.contains_key(&process.node) => {
                 self.wait(process.node, event);
             }
@@ -180,9 +194,22 @@ impl World {
         }
     }
 
+    /// The clock that a worker goes by is not that of its process.
+    fn step_in_pause(&mut self, process: Process) {
+        if let Node::Broker(index) = process.node
+            && process.life == self.life_of(process.node)
+        {
+            self.brokers[usize::from(index)].step_in_pause(&mut self.env);
+        }
+    }
+
     fn resume(&mut self, node: Node) {
         let is_over = self.paused.get(&node).is_some_and(|paused| paused.until <= self.env.now);
         if is_over && let Some(paused) = self.paused.remove(&node) {
+            if let Node::Broker(index) = node {
+                let slept = self.env.now.saturating_sub(paused.since);
+                self.brokers[usize::from(index)].wake(&self.env, slept);
+            }
             for event in paused.waiting {
                 self.handle(event);
             }
@@ -300,6 +327,11 @@ impl World {
                 let at = self.env.now + pause;
                 self.env.schedule(at, Event::Fault(Fault::PowerCut(broker, away)));
             }
+            Fault::PowerCut(broker, _) | Fault::PowerCutSoon(broker, _)
+                if self.shape.is_careful && !self.is_covered(broker) =>
+            {
+                self.env.note(format_args!("it would cost what is promised"));
+            }
             Fault::PowerCut(broker, away) => {
                 self.break_power(broker, false);
                 self.start_later(Node::Broker(broker), away);
@@ -309,16 +341,13 @@ impl World {
                 // Not before it has happened.
                 self.start_later(Node::Broker(broker), away + POWER_CUT_WITHIN);
             }
-            Fault::Stop(broker, away) => {
-                let process = self.brokers[usize::from(broker)].process();
-                self.brokers[usize::from(broker)].stop(&mut self.env);
-                self.check_power(broker);
-                self.bury(process);
-                self.start_later(Node::Broker(broker), away);
-            }
+            Fault::DiskFails(broker, op, away) => self.fail_disk(broker, op, away),
+            Fault::Stop(broker, away) => self.stop(broker, away),
             Fault::Pause(node, time) => {
                 let until = self.env.now + time;
-                let paused = self.paused.entry(node).or_default();
+                let since = self.env.now;
+                let begin = || Paused { since, until, waiting: Vec::new() };
+                let paused = self.paused.entry(node).or_insert_with(begin);
                 paused.until = until.max(paused.until);
                 self.env.schedule(until, Event::Fault(Fault::Resume(node)));
             }
@@ -351,6 +380,22 @@ impl World {
         }
     }
 
+    /// A disk will fail, and somebody starts the broker anew.
+    fn fail_disk(&mut self, broker: u8, op: SimOp, away: Duration) {
+        let nth = self.env.rng.random_range(1..40);
+        self.brokers[usize::from(broker)].fail_disk(op, nth);
+        let again = Fault::Crash(Node::Broker(broker), Duration::from_millis(300));
+        self.env.schedule(self.env.now + away, Event::Fault(again));
+    }
+
+    fn stop(&mut self, broker: u8, away: Duration) {
+        let process = self.brokers[usize::from(broker)].process();
+        self.brokers[usize::from(broker)].stop(&mut self.env);
+        self.check_power(broker);
+        self.bury(process);
+        self.start_later(Node::Broker(broker), away);
+    }
+
     fn crash(&mut self, node: Node) {
         let env = &mut self.env;
         match node {
@@ -375,6 +420,10 @@ impl World {
             }
             Node::Store | Node::Client(_) => {}
         }
+    }
+
+    fn is_covered(&self, index: u8) -> bool {
+        self.env.history.is_covered(i32::from(index) + 1)
     }
 
     fn break_power(&mut self, index: u8, soon: bool) {
@@ -425,6 +474,8 @@ impl World {
             && self.admin.is_done()
             && self.producers.iter().all(Producer::is_done)
             && self.unled().is_empty()
+            && self.env.history.under_replicated().is_empty()
+            && self.env.history.partitions().into_iter().all(|key| self.is_settled(key))
     }
 
     fn unled(&self) -> Vec<(Uuid, i32)> {
@@ -433,8 +484,22 @@ impl World {
         all.into_iter().filter(|key| !is_led(key)).collect()
     }
 
+    /// Whether all replicas have everything, and know that.
+    fn is_settled(&self, key: (Uuid, i32)) -> bool {
+        let replicas = self.env.history.replicas_of(key).iter();
+        let ends = replicas.map(|id| {
+            let node = self.brokers.iter().find(|broker| broker.id() == *id)?;
+            node.ends(key)
+        });
+        let ends: Vec<Option<(i64, i64)>> = ends.collect();
+        let is_whole = |ends: &Option<(i64, i64)>| ends.is_some_and(|(end, mark)| end == mark);
+        ends.iter().all(is_whole) && ends.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
     fn read(&self, key: (Uuid, i32)) -> Option<Vec<Batch>> {
-        self.brokers.iter().find_map(|broker| broker.read_led(key))
+        // A leader that stood still may not yet know that it is none.
+        let led = self.brokers.iter().filter_map(|broker| broker.read_led(key));
+        led.max_by_key(|(epoch, _)| *epoch).map(|(_, log)| log)
     }
 
     fn describe(&self) -> String {
@@ -443,13 +508,17 @@ impl World {
             .iter()
             .map(|producer| producer.acknowledged().collect::<Vec<_>>())
             .collect();
+        let keys = self.env.history.partitions().into_iter();
+        let unsettled: Vec<_> = keys.filter(|key| !self.is_settled(*key)).collect();
         let up: Vec<bool> = self.brokers.iter().map(BrokerNode::is_up).collect();
         let terms: Vec<_> = self.coordinators.iter().map(CoordinatorNode::term).collect();
         let running: Vec<bool> = self.coordinators.iter().map(CoordinatorNode::is_up).collect();
         format!(
-            "coordinators up {running:?}, acknowledged {producers:?}, admin done {}, brokers up {up:?}, terms {terms:?}, not led {:?}",
+            "coordinators up {running:?}, acknowledged {producers:?}, admin done {}, brokers up {up:?}, terms {terms:?}, not led {:?}, ISR not full {:?}, not settled {:?}",
             self.admin.is_done(),
-            self.unled()
+            self.unled(),
+            self.env.history.under_replicated(),
+            unsettled
         )
     }
 
@@ -460,13 +529,18 @@ impl World {
             keys.into_iter().filter_map(|key| Some((key, self.read(key)?))).collect();
         for (key, log) in &logs {
             let entries: Vec<LogEntry> = log.iter().map(entry_of).collect();
-            let outcome = self.env.history.durability.final_log(*key, &entries);
-            self.env.history.check(outcome);
+            if !self.env.history.may_lose(*key) {
+                let outcome = self.env.history.durability.final_log(*key, &entries);
+                self.env.history.check(outcome);
+                let outcome = self.env.history.committed.final_log(*key, &entries);
+                self.env.history.check(outcome);
+            }
             for entry in entries {
                 let outcome = self.env.history.contents.seen(*key, entry);
                 self.env.history.check(outcome);
             }
         }
+        self.check_replicas(logs.keys().copied().collect());
         for at in 0..self.producers.len() {
             self.check_sequences(at, &logs);
         }
@@ -474,15 +548,32 @@ impl World {
         self.env.note(format_args!("over after {lines} lines"));
     }
 
+    fn check_replicas(&mut self, keys: Vec<(Uuid, i32)>) {
+        for key in keys {
+            let replicas = self.env.history.replicas_of(key).iter();
+            let logs = replicas.filter_map(|id| {
+                let node = self.brokers.iter().find(|broker| broker.id() == *id)?;
+                let (batches, _, _) = node.read_all(key)?;
+                Some((*id, batches.iter().flat_map(|batch| batch.bytes.to_vec()).collect()))
+            });
+            let logs: Vec<(i32, Vec<u8>)> = logs.collect();
+            let outcome = self.env.history.replicas.final_logs(key, &logs);
+            self.env.history.check(outcome);
+        }
+    }
+
     fn check_sequences(&mut self, at: usize, logs: &BTreeMap<(Uuid, i32), Vec<Batch>>) {
         let producer = &self.producers[at];
         let topic = &producer.goal().topic;
-        if producer.goal().may_lose {
+        if producer.goal().acks != Acks::All {
             return;
         }
         for (partition, acknowledged) in producer.acknowledged() {
             let Some(id) = self.env.history.topic(topic) else { continue };
             let Some(log) = logs.get(&(id, partition)) else { continue };
+            if self.env.history.may_lose((id, partition)) {
+                continue;
+            }
             let numbers = numbers_of(log, producer.index());
             let name = format!("producer {} of {topic}-{partition}", producer.index());
             let outcome = self.env.history.sequences.final_log(&name, &numbers, acknowledged);
@@ -509,16 +600,22 @@ fn numbers_of(log: &[Batch], client: u8) -> Vec<u64> {
     numbers
 }
 
-fn draw_goals(env: &mut Env, shape: Shape) -> Vec<Goal> {
+fn draw_goals(env: &mut Env) -> Vec<Goal> {
     let mut goals = Vec::new();
-    for (topic, durable) in [("durable", true), ("plain", false)] {
+    for topic in ["durable", "plain"] {
         let partitions = env.rng.random_range(1..=2);
-        let may_lose = shape.has_power_cuts && !durable;
         let records = env.rng.random_range(20..70);
-        goals.push(Goal { topic: topic.to_owned(), partitions, records, may_lose });
+        goals.push(Goal { topic: topic.to_owned(), partitions, records, acks: Acks::All });
     }
-    if env.rng.random_bool(0.3) {
-        let second = goals[0].clone();
+    if env.rng.random_bool(0.3) || env.mutation.is_some() {
+        let records = env.rng.random_range(20..50);
+        let topic = SINGLE.to_owned();
+        goals.push(Goal { topic, partitions: 1, records, acks: Acks::All });
+    }
+    if env.rng.random_bool(0.5) {
+        // Beside another producer of the same partitions, perhaps one that waits for less.
+        let mut second = goals[env.rng.random_range(0..2)].clone();
+        second.acks = if env.rng.random_bool(0.5) { Acks::Leader } else { Acks::All };
         goals.push(second);
     }
     goals
@@ -527,12 +624,15 @@ fn draw_goals(env: &mut Env, shape: Shape) -> Vec<Goal> {
 /// Topics to make, and some that come, grow and go.
 fn admin_work(env: &mut Env, goals: &[Goal]) -> Vec<AdminRequest> {
     let mut work = Vec::new();
-    for goal in goals.iter().take(2) {
-        let durable = goal.topic == "durable";
+    let mut known = BTreeSet::new();
+    for goal in goals.iter().filter(|goal| known.insert(goal.topic.as_str())) {
+        let durable = goal.topic != "plain";
+        let replicas = if goal.topic == SINGLE { 1 } else { REPLICAS };
         env.history.visibility.asked(goal.partitions);
         work.push(AdminRequest::Create {
             name: goal.topic.clone(),
             partitions: goal.partitions,
+            replicas,
             durable,
         });
     }
@@ -541,14 +641,24 @@ fn admin_work(env: &mut Env, goals: &[Goal]) -> Vec<AdminRequest> {
         let (partitions, count) = (4 + round, 7 + round);
         env.history.visibility.asked(partitions);
         env.history.visibility.asked(count);
-        work.push(AdminRequest::Create { name: name.clone(), partitions, durable: false });
+        let replicas = REPLICAS;
+        work.push(AdminRequest::Create {
+            name: name.clone(),
+            partitions,
+            replicas,
+            durable: false,
+        });
         work.push(AdminRequest::Grow { name: name.clone(), count });
         work.push(AdminRequest::Delete(name));
     }
     work
 }
 
-const PRODUCERS_MAX: u8 = 3;
+/// A durable topic with one replica, which is all that its records have.
+const SINGLE: &str = "single";
+/// Of each partition of the others.
+const REPLICAS: i16 = 3;
+const PRODUCERS_MAX: u8 = 4;
 /// After the faults, everything must be done within this time.
 const HEALING_MAX: Duration = Duration::from_secs(60);
 /// For so long it is looked at at least.

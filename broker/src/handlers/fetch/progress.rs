@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use ottla_protocol::types::Offset;
 
-use super::read::{Candidate, Marks, PartitionRead, Reading};
+use super::read::{Candidate, PartitionRead, Reading};
 use super::{Poll, Reader};
-use crate::fetch_session::{Reported, Wanted};
+use crate::fetch_session::Reported;
+use crate::partition::shows_progress;
 use crate::worker::{Control, Fetched, FetchedItem, Inbox};
 
 /// Tells the workers what is new, with one message to each. Waits for room in their queues.
@@ -25,7 +26,10 @@ pub(super) async fn report(poll: &Poll, candidates: &[Candidate], reading: &Read
         let (Ok(found), PartitionRead::Read(marks, _)) = (&candidate.found, result) else {
             continue;
         };
-        if !is_checked(&candidate.wanted, marks) {
+        let wanted = &candidate.wanted;
+        let named = (wanted.current_leader_epoch, wanted.last_fetched_epoch);
+        let own = (marks.leader_epoch, marks.log_start);
+        if !shows_progress(Offset(wanted.fetch_offset), named, own) {
             continue;
         }
         let reported = Reported {
@@ -58,10 +62,4 @@ pub(super) async fn report(poll: &Poll, candidates: &[Candidate], reading: &Read
         // A worker that has ended leads nothing.
         let _ = inbox.send_control(Control::Fetched(fetched)).await;
     }
-}
-
-fn is_checked(wanted: &Wanted, marks: &Marks) -> bool {
-    let has_nothing_before = wanted.fetch_offset <= marks.log_start.0;
-    wanted.current_leader_epoch == marks.leader_epoch.0
-        && (wanted.last_fetched_epoch != -1 || has_nothing_before)
 }

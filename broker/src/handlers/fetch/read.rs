@@ -11,7 +11,9 @@ use super::hold::Hold;
 use super::{Poll, Reader, Terms};
 use crate::data_path::{DataPath, Resolver, Unroutable};
 use crate::fetch_session::{Entry, TopicKey, Wanted};
-use crate::partition::{FollowerView, Located, PartitionHandle, ReadRange, Role, View};
+use crate::partition::{
+    Continuation, FollowerView, Located, PartitionHandle, ReadRange, Role, View,
+};
 
 /// A partition that may be in the answer.
 #[derive(Debug)]
@@ -205,21 +207,16 @@ fn check(view: &View, wanted: &Wanted, terms: &Terms) -> Result<Checked, ErrorCo
         }
     }
     let from = Offset(wanted.fetch_offset);
-    if wanted.last_fetched_epoch != -1 {
-        let (epoch, end) = view
-            .end_of_epoch(LeaderEpoch(wanted.last_fetched_epoch))
-            .ok_or(ErrorCode::OffsetOutOfRange)?;
-        if epoch.0 < wanted.last_fetched_epoch || end < from {
-            return Ok(Checked::Diverged(epoch, end));
-        }
-    }
-    if view.log_end < from && terms.reader == Reader::Nearby && view.role != Role::Leader {
+    let lacks_it = view.log_end < from && view.role != Role::Leader;
+    match view.compare(from, wanted.last_fetched_epoch) {
+        Ok(Continuation::Agrees) => {}
+        Ok(Continuation::Diverges(epoch, end)) => return Ok(Checked::Diverged(epoch, end)),
         // Its leader may well have it: a consumer must look there, and not take records for lost that a replica
         // lacks, which has just come back without its unsynced end.
-        return Err(ErrorCode::OffsetNotAvailable);
-    }
-    if from < view.log_start || view.log_end < from {
-        return Err(ErrorCode::OffsetOutOfRange);
+        Err(_) if lacks_it && terms.reader == Reader::Nearby => {
+            return Err(ErrorCode::OffsetNotAvailable);
+        }
+        Err(error) => return Err(error),
     }
     Ok(Checked::Readable(match terms.reader {
         Reader::Replica { .. } => view.log_end,

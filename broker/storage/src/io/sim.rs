@@ -106,6 +106,11 @@ impl SimIo {
         self.disk().capacity = bytes;
     }
 
+    /// While set, syncs of files succeed and do nothing: for tests that show what a sync is for.
+    pub fn set_ignoring_syncs(&self, is_ignoring: bool) {
+        self.disk().is_ignoring_syncs = is_ignoring;
+    }
+
     /// While cold, [`LogFile::try_read_at`] fails with `WouldBlock`.
     pub fn set_cold(&self, cold: bool) {
         self.disk().cold = cold;

@@ -9,6 +9,7 @@ use ottla_metadata::store::{Compare, GuardedWrite, LeaseId, Outcome, StoreError}
 
 use super::super::env::Env;
 use super::super::message::{StoreReply, StoreRequest, Timer};
+use super::super::mutation::Mutation;
 use super::{Purpose, Running};
 
 /// How far the claim is.
@@ -99,6 +100,14 @@ impl Running {
             // The same process: nothing was lost but the lease.
             Some(broker_epoch) => PreviousLife::ProcessCrash { broker_epoch },
             None => data.previous_life(),
+        };
+        let previous = match previous {
+            PreviousLife::MachineCrash { broker_epoch }
+                if env.does(Mutation::KeepsSeatsAfterMachineCrash) =>
+            {
+                PreviousLife::ProcessCrash { broker_epoch }
+            }
+            previous => previous,
         };
         let claim = BrokerClaim {
             listeners: vec![Listener {

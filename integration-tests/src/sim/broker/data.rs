@@ -16,7 +16,7 @@ use ottla_metadata::config::{Role, load_server_properties};
 use ottla_metadata::image::Image;
 use ottla_metadata::model;
 use ottla_protocol::record_batch::Batch;
-use ottla_protocol::types::{BrokerId, Offset};
+use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset};
 use ottla_protocol::{Str, Uuid};
 use ottla_storage::{
     Aside, DirIdentity, Log, LogDir, PreviousLife, RecoverOptions, SimIo, SyncTicket, Synced,
@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 use super::super::env::Env;
 use super::super::message::Timer;
+use super::super::mutation::Mutation;
 use super::{Replica, Replicas, Running, observe};
 
 /// The directory and what runs on it.
@@ -47,9 +48,15 @@ pub(super) struct Data {
     replicas: Replicas,
     /// What the replicas correspond to: revision and broker epoch.
     applied: (i64, Option<i64>),
+    /// Whom replicas follow, after an image was applied.
+    followings: Vec<Following>,
     noted_epoch: Option<i64>,
+    mutation: Option<Mutation>,
     step_at: Option<Duration>,
 }
+
+/// A partition, and whom it follows in which epoch, if anybody.
+type Following = ((Uuid, i32), Option<(i32, LeaderEpoch)>);
 
 /// Syncs that the worker wants, until the driver takes them.
 type Started = Arc<Mutex<Vec<(SlotKey, SyncTicket<SimIo>)>>>;
@@ -80,7 +87,9 @@ impl Data {
             queue.lock().unwrap_or_else(PoisonError::into_inner).push((slot, ticket));
         });
         let broker = BrokerId(running.id);
-        let worker = Worker::new(broker, Arc::clone(&inbox), shelf.clone(), start_sync);
+        let proposals = Arc::clone(&running.proposer.proposals);
+        let worker = Worker::new(broker, Arc::clone(&inbox), shelf.clone(), start_sync)
+            .with_proposals(proposals, running.lag_max);
         Some(Self {
             dir,
             resolver: resolver(running.id),
@@ -96,7 +105,9 @@ impl Data {
             next_user: 0,
             replicas: Replicas::new(),
             applied: (0, None),
+            followings: Vec::new(),
             noted_epoch: None,
+            mutation: env.mutation,
             step_at: None,
         })
     }
@@ -140,8 +151,24 @@ impl Data {
         self.replicas.get(&key).map(|replica| &replica.handle)
     }
 
-    pub fn read_led(&self, key: (Uuid, i32)) -> Option<Vec<Batch>> {
+    pub fn read_led(&self, key: (Uuid, i32)) -> Option<(i32, Vec<Batch>)> {
         observe::read_led(self.find(key)?)
+    }
+
+    pub fn read_all(&self, key: (Uuid, i32)) -> Option<(Vec<Batch>, i64, i64)> {
+        let view = self.find(key)?.view_full();
+        let batches = observe::read(&view, view.log_start.0, view.log_end.0).ok()?;
+        Some((batches, view.log_end.0, view.high_watermark.0))
+    }
+
+    pub fn ends(&self, key: (Uuid, i32)) -> Option<(i64, i64)> {
+        let view = self.find(key)?.view();
+        Some((view.log_end.0, view.high_watermark.0))
+    }
+
+    /// Whether the disk failed under the worker.
+    pub fn has_failed(&self) -> bool {
+        self.worker.failure().is_some()
     }
 
     /// Queues an append; false if there is no room.
@@ -151,7 +178,7 @@ impl Data {
         matches!(sent, Poll::Ready(Ok(())))
     }
 
-    fn tell(&self, control: Control) {
+    pub fn tell(&self, control: Control) {
         // The worker lives as long as this.
         let _ = self.inbox.report(control);
     }
@@ -162,6 +189,9 @@ impl Data {
             None => TopicSettings::default(),
         };
         shrink(&mut settings);
+        if self.mutation == Some(Mutation::CountsWhatIsNotFlushed) {
+            settings.is_durable = false;
+        }
         Arc::new(settings)
     }
 
@@ -200,7 +230,14 @@ impl Data {
                 continue;
             }
             let life = (self.broker, broker_epoch.unwrap_or(-1));
-            let assignment = desired::assignment(image, partition, life);
+            let mut assignment = desired::assignment(image, partition, life);
+            if self.mutation == Some(Mutation::LeadsInAnyLife) {
+                assignment.leads = partition.leader == self.broker.0;
+            }
+            let leader = desired::leader_to_follow(partition, self.broker);
+            let leader = leader.filter(|_| !self.has_failed());
+            let leader = leader.map(|(leader, epoch)| (leader.0, epoch));
+            self.followings.push(((topic, index), leader));
             match self.replicas.get_mut(&(topic, index)) {
                 Some(replica) if replica.assignment == assignment => continue,
                 Some(replica) => {
@@ -219,7 +256,7 @@ impl Data {
         &mut self,
         image: &Image,
         (topic_id, index): (Uuid, i32),
-        mut assignment: Assignment,
+        assignment: Assignment,
         random: &mut impl Rng,
     ) -> Result<(), String> {
         let Some(topic) = image.topic_by_id(topic_id) else { return Ok(()) };
@@ -242,10 +279,6 @@ impl Data {
                 made.map_err(|error| error.to_string())?
             }
         };
-        if log.latest_epoch().is_some_and(|known| assignment.leader_epoch < known) {
-            // As the shipped assigner: a store that went back does not make a leader.
-            assignment.leads = false;
-        }
         let high_watermark = self.dir.high_watermark(&partition).unwrap_or(Offset(0));
         self.next_user += 1;
         let slot = SlotKey { index: self.next_user, user: self.next_user };
@@ -254,6 +287,7 @@ impl Data {
         let address = Address { topic_id, topic: name, index, log_dir: 0, slot };
         let handle = Arc::new(PartitionHandle::new(address, Arc::clone(&self.inbox), view));
         let seen_end = log.log_start().0;
+        let seen_mark = high_watermark.min(log.log_end()).max(log.log_start()).0;
         self.shelf.put(slot, log);
         self.tell(Control::Open(Box::new(Open {
             handle: Arc::clone(&handle),
@@ -261,7 +295,10 @@ impl Data {
             assignment: assignment.clone(),
             high_watermark,
         })));
-        self.replicas.insert((topic_id, index), Replica { handle, assignment, seen_end });
+        self.replicas.insert(
+            (topic_id, index),
+            Replica { handle, assignment, seen: BTreeMap::new(), seen_end, seen_mark },
+        );
         Ok(())
     }
 
@@ -271,6 +308,7 @@ impl Data {
         let mut has_changed = false;
         for key in gone {
             let Some(replica) = self.replicas.remove(&key) else { continue };
+            self.followings.push((key, None));
             let slot = replica.handle.slot;
             self.tell(Control::Close { slot, reply: oneshot::channel().0 });
             self.worker.step(Default::default(), usize::MAX);
@@ -317,7 +355,10 @@ impl Running {
     pub(super) fn recover(&mut self, env: &mut Env) {
         let image = Arc::clone(self.feed.image());
         let Some(data) = &mut self.data else { return };
-        if let Err(error) = data.recover(&image) {
+        self.disk.set_ignoring_syncs(env.does(Mutation::RecoversWithoutSync));
+        let recovered = data.recover(&image);
+        self.disk.set_ignoring_syncs(false);
+        if let Err(error) = recovered {
             return self.complain(env, &error);
         }
         let logs = data.unclaimed.len();
@@ -331,10 +372,15 @@ impl Running {
         let image = Arc::clone(self.feed.image());
         let epoch = self.claim.broker_epoch();
         let Some(data) = &mut self.data else { return };
-        match data.apply(&image, epoch, &mut env.rng) {
+        let applied = data.apply(&image, epoch, &mut env.rng);
+        let followings = std::mem::take(&mut data.followings);
+        match applied {
             Ok(true) => self.step_soon(env),
             Ok(false) => {}
             Err(error) => self.complain(env, &error),
+        }
+        for (key, leader) in followings {
+            self.set_following(env, key, leader);
         }
     }
 
@@ -350,6 +396,16 @@ impl Running {
             data.step_at = Some(at);
             env.timer(self.me, at.saturating_sub(env.now), Timer::Step);
         }
+    }
+
+    /// The worker alone goes on.
+    pub(super) fn step_in_pause(&mut self, env: &mut Env) {
+        let Some(data) = &mut self.data else { return };
+        data.step_at = None;
+        let progress = data.worker.step(env.clocks(), 0);
+        let soon = env.now + Duration::from_millis(50);
+        let due = progress.next_deadline.unwrap_or(soon).max(soon);
+        self.step_at(env, due);
     }
 
     pub(super) fn step(&mut self, env: &mut Env) {
@@ -370,6 +426,10 @@ impl Running {
         }
         self.observe(env);
         self.answer_ready(env);
+        self.serve_fetches(env);
+        self.poll_fetchers(env);
+        self.propose(env);
+        self.note_failure(env);
         if progress.is_busy {
             self.step_soon(env);
         } else if let Some(due) = progress.next_deadline {
@@ -411,6 +471,21 @@ impl Running {
             && let Err(error) = data.close(epoch)
         {
             env.note(format_args!("{me:?} did not close in order: {error}"));
+        }
+    }
+
+    /// Directories that failed.
+    pub(super) fn offline_dirs(&self) -> Vec<Uuid> {
+        let failed = self.data.iter().filter(|data| data.has_failed());
+        failed.map(Data::dir_id).collect()
+    }
+
+    /// A directory that failed follows nobody.
+    fn note_failure(&mut self, env: &mut Env) {
+        let Some(data) = self.data.as_ref().filter(|data| data.has_failed()) else { return };
+        let keys: Vec<_> = data.replicas.keys().copied().collect();
+        for key in keys {
+            self.set_following(env, key, None);
         }
     }
 

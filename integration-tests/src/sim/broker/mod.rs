@@ -3,7 +3,10 @@
 
 mod claim;
 mod data;
+mod follow;
+mod lead;
 mod observe;
+mod propose;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -20,8 +23,12 @@ use rand::Rng;
 
 use self::claim::Claim;
 use self::data::Data;
+use self::follow::Fetchers;
+use self::lead::Served;
 pub use self::observe::entry_of;
+use self::propose::Proposer;
 use self::requests::Requests;
+use super::checks::LogEntry;
 use super::env::{Env, Node, Process};
 use super::feed::{FeedCall, FeedDriver};
 use super::message::{Message, StoreReply, Timer};
@@ -61,6 +68,7 @@ pub struct BrokerNode {
     is_machine_on: bool,
     /// Remembered beside the directory lock, so that a restart need not wait for the lease.
     former_lease: Option<LeaseId>,
+    lag_max: Duration,
     running: Option<Box<Running>>,
 }
 
@@ -78,6 +86,13 @@ struct Running {
     /// The directory, once it is open.
     data: Option<Data>,
     requests: Requests,
+    fetchers: Fetchers,
+    served: Served,
+    proposer: Proposer,
+    /// `replica.lag.time.max.ms`.
+    lag_max: Duration,
+    /// When it last went on after it stood still, and for how long it had.
+    woke: Option<(Duration, Duration)>,
 }
 
 /// A replica here, and what it was last told.
@@ -85,15 +100,19 @@ struct Running {
 struct Replica {
     handle: Arc<PartitionHandle>,
     assignment: Assignment,
-    /// The end of the log as far as the checkers have seen it.
+    /// What the checkers have seen of the log.
+    seen: BTreeMap<i64, LogEntry>,
+    /// The end of that.
     seen_end: i64,
+    /// The high watermark that they have seen.
+    seen_mark: i64,
 }
 
 type Replicas = BTreeMap<(Uuid, i32), Replica>;
 
 impl BrokerNode {
     /// One that is not yet started, with an empty disk.
-    pub fn new(env: &mut Env, id: i32) -> Self {
+    pub fn new(env: &mut Env, id: i32, lag_max: Duration) -> Self {
         Self {
             id,
             disk: SimIo::new(env.rng.random()),
@@ -101,6 +120,7 @@ impl BrokerNode {
             life: 0,
             is_machine_on: true,
             former_lease: None,
+            lag_max,
             running: None,
         }
     }
@@ -124,7 +144,7 @@ impl BrokerNode {
         self.is_machine_on = true;
         self.life += 1;
         let me = self.process();
-        let boot_id = format!("boot-{}-{}", self.id, self.boot);
+        let boot_id = self.boot_id();
         env.note(format_args!("{me:?} starts, {boot_id}"));
         let mut port = StorePort::new(me);
         let feed = FeedDriver::start(env, me, &mut port);
@@ -139,6 +159,11 @@ impl BrokerNode {
             claim: Claim::default(),
             data: None,
             requests: Requests::default(),
+            fetchers: Fetchers::default(),
+            served: Served::default(),
+            proposer: Proposer::default(),
+            lag_max: self.lag_max,
+            woke: None,
         };
         running.end_former_claim(env, self.former_lease);
         env.timer(me, HEARTBEAT_INTERVAL, Timer::Heartbeat);
@@ -164,6 +189,7 @@ impl BrokerNode {
         self.disk.power_cut();
         self.is_machine_on = false;
         self.boot += 1;
+        env.history.lose_machine(self.id, self.boot_id());
         // The file may or may not have reached the disk.
         if env.rng.random_bool(0.5) {
             self.former_lease = None;
@@ -180,12 +206,34 @@ impl BrokerNode {
         env.timer(self.process(), Duration::from_secs(2), Timer::PowerOff);
     }
 
+    /// The `nth` operation of this kind will fail, if the process does not end before.
+    pub fn fail_disk(&mut self, op: ottla_storage::io::SimOp, nth: u64) {
+        if self.running.is_some() {
+            let error = std::io::ErrorKind::Other;
+            self.disk.inject(ottla_storage::io::Fault::Fail { op, nth, error });
+        }
+    }
+
     /// The process stops in an orderly way.
     pub fn stop(&mut self, env: &mut Env) {
         let Some(running) = self.running.take() else { return };
         env.note(format_args!("{:?} stops", running.me));
         running.shut_down(env);
         self.disk.process_crash();
+    }
+
+    /// The process goes on after it stood still for so long.
+    pub fn wake(&mut self, env: &Env, slept: Duration) {
+        if let Some(running) = &mut self.running {
+            running.woke = Some((env.now, slept));
+        }
+    }
+
+    /// The process stands still, and its worker does not.
+    pub fn step_in_pause(&mut self, env: &mut Env) {
+        if let Some(running) = &mut self.running {
+            running.step_in_pause(env);
+        }
     }
 
     /// True once the machine lost power while something was written; the process is then gone.
@@ -218,6 +266,19 @@ impl BrokerNode {
                 env.send(running.me, (from.node, Some(from.life)), message);
             }
             Message::Relayed { id, result } => running.handle_relayed(env, id, result),
+            Message::Altered { id, response } => {
+                running.handle_altered(env, id, Some(*response));
+            }
+            Message::ReplicaFetch { id, request } => {
+                running.handle_replica_fetch(env, (from, id), request);
+            }
+            Message::ReplicaFetched { id, response } => {
+                running.handle_replica_fetched(env, id, *response);
+            }
+            Message::LookUp { id, key, leader_epoch } => {
+                running.handle_look_up(env, from, (id, key, leader_epoch));
+            }
+            Message::LookedUp { id, result } => running.handle_looked_up(env, id, result),
             Message::Request { connection, opens, id, request }
                 if running.accepts((from, connection), opens) =>
             {
@@ -245,6 +306,15 @@ impl BrokerNode {
             Timer::SyncRun(sync) => running.run_sync(env, sync),
             Timer::SyncDone(sync) => running.report_sync(env, sync),
             Timer::Checkpoint => running.checkpoint(env),
+            Timer::FetchTimeout(id) => running.fail_fetch(env, id),
+            Timer::LookUpTimeout(id) => {
+                let error = ottla_protocol::ErrorCode::RequestTimedOut;
+                running.handle_looked_up(env, id, Err(error));
+            }
+            Timer::PollFetchers => running.poll_fetchers_now(env),
+            Timer::ServeFetches => running.serve_fetches(env),
+            Timer::ProposalTimeout(id) => running.handle_altered(env, id, None),
+            Timer::Propose => running.propose(env),
             Timer::RelayTimeout(id) => {
                 running.handle_relayed(env, id, Err(ottla_protocol::ErrorCode::RequestTimedOut));
             }
@@ -256,8 +326,34 @@ impl BrokerNode {
         }
     }
 
+    /// The broker's id.
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Counts the starts of the machine.
+    pub fn boot_id(&self) -> String {
+        format!("boot-{}-{}", self.id, self.boot)
+    }
+
+    /// The whole log of a partition, with its end and its high watermark, if this broker has it open.
+    pub fn read_all(
+        &self,
+        key: (Uuid, i32),
+    ) -> Option<(Vec<ottla_protocol::record_batch::Batch>, i64, i64)> {
+        self.running.as_ref()?.data.as_ref()?.read_all(key)
+    }
+
+    /// End and high watermark of the log of a partition.
+    pub fn ends(&self, key: (Uuid, i32)) -> Option<(i64, i64)> {
+        self.running.as_ref()?.data.as_ref()?.ends(key)
+    }
+
     /// Everything in the log of a partition below its high watermark, if this broker leads it.
-    pub fn read_led(&self, key: (Uuid, i32)) -> Option<Vec<ottla_protocol::record_batch::Batch>> {
+    pub fn read_led(
+        &self,
+        key: (Uuid, i32),
+    ) -> Option<(i32, Vec<ottla_protocol::record_batch::Batch>)> {
         self.running.as_ref()?.data.as_ref()?.read_led(key)
     }
 }
@@ -307,7 +403,7 @@ impl Running {
             broker_epoch,
             image_revision: image.revision(),
             wants_shutdown: false,
-            offline_log_dirs: Vec::new(),
+            offline_log_dirs: self.offline_dirs(),
         };
         let to = coordinator_of(coordinator);
         env.send(self.me, (to, None), Message::Heartbeat(heartbeat));

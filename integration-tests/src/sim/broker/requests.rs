@@ -18,6 +18,7 @@ use super::super::env::{Env, Process};
 use super::super::message::{
     AdminRequest, ClientAnswer, ClientRequest, Message, ShownTopic, Timer,
 };
+use super::super::mutation::Mutation;
 use super::{Running, coordinator_of, observe};
 
 /// Who asked: the client's process, its connection, and its number of the request.
@@ -79,15 +80,15 @@ impl Running {
                 self.requests.waiting_for_ids.push(asker);
                 self.hand_out_ids(env);
             }
-            ClientRequest::Produce { topic, partition, batch } => {
-                let waiting = match self.append(env, (topic, partition), &batch) {
+            ClientRequest::Produce { topic, partition, batch, acks } => {
+                let waiting = match self.append(env, (topic, partition), (&batch, acks)) {
                     Ok(ticket) => Waiting::Append(ticket),
                     Err(code) => Waiting::Ready(ClientAnswer::Produced(Err(code))),
                 };
                 self.queue(env, asker, waiting);
             }
-            ClientRequest::Fetch { topic, partition, offset } => {
-                let fetched = self.fetch((topic, partition), offset);
+            ClientRequest::Fetch { topic, partition, offset, from_any, leader_epoch } => {
+                let fetched = self.fetch((topic, partition), offset, (from_any, leader_epoch));
                 self.queue(env, asker, Waiting::Ready(ClientAnswer::Fetched(fetched)));
             }
         }
@@ -98,7 +99,7 @@ impl Running {
         &mut self,
         env: &mut Env,
         key: (Uuid, i32),
-        bytes: &Bytes,
+        (bytes, acks): (&Bytes, Acks),
     ) -> Result<Arc<Ticket>, ErrorCode> {
         let data = self.data.as_ref().ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let handle = data.find(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -110,7 +111,11 @@ impl Running {
         let batch = LeaderBatch { batch, max_timestamp: summary.max_timestamp };
         let waiter = Waiter::new(Arc::clone(&ticket), 0);
         let item = AppendItem { slot: handle.slot, batch, waiter };
-        let command = AppendCommand { items: vec![item], acks: Acks::All };
+        let acks = match acks {
+            Acks::All if env.does(Mutation::AcknowledgesAtItsOwnEnd) => Acks::Leader,
+            acks => acks,
+        };
+        let command = AppendCommand { items: vec![item], acks };
         if !data.append(command, bytes.len()) {
             return Err(ErrorCode::KafkaStorageError);
         }
@@ -118,11 +123,20 @@ impl Running {
         Ok(ticket)
     }
 
-    fn fetch(&self, key: (Uuid, i32), offset: i64) -> Result<Bytes, ErrorCode> {
+    fn fetch(
+        &self,
+        key: (Uuid, i32),
+        offset: i64,
+        (from_any, epoch): (bool, i32),
+    ) -> Result<Bytes, ErrorCode> {
         let data = self.data.as_ref().ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let handle = data.find(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let view = handle.view_full();
-        view.check_leader(-1)?;
+        if from_any {
+            view.check_epoch(epoch)?
+        } else {
+            view.check_leader(epoch)?
+        }
         if offset < view.log_start.0 || view.log_end.0 < offset {
             return Err(ErrorCode::OffsetOutOfRange);
         }

@@ -59,7 +59,26 @@ impl Session {
         for topic in &topics {
             env.history.handle_metadata(topic);
         }
-        self.topics = topics.into_iter().map(|topic| (topic.name.clone(), topic)).collect();
+        // As every client does: what is older than what it knows is not believed.
+        let is_known = |topic: &ShownTopic| {
+            let known = self.topics.get(&topic.name).filter(|known| known.id == topic.id);
+            let is_older = |(number, _, epoch): &(i32, i32, i32)| {
+                let mut partitions = known.iter().flat_map(|known| &known.partitions);
+                partitions.any(|(known, _, newest)| known == number && epoch < newest)
+            };
+            topic.partitions.iter().any(is_older)
+        };
+        let (older, newer): (Vec<_>, Vec<_>) = topics.into_iter().partition(is_known);
+        let older: Vec<String> = older.into_iter().map(|topic| topic.name).collect();
+        self.topics.retain(|name, _| older.contains(name));
+        self.topics.extend(newer.into_iter().map(|topic| (topic.name.clone(), topic)));
+    }
+
+    /// The newest leader epoch of a partition that is known, else −1.
+    fn leader_epoch(&self, topic: &str, partition: i32) -> i32 {
+        let partitions = self.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
+        let mut found = partitions.filter(|(number, ..)| *number == partition);
+        found.next().map_or(-1, |(_, _, epoch)| *epoch)
     }
 
     /// The topic's id and the node that leads a partition, as far as known.

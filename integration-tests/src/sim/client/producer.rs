@@ -1,10 +1,11 @@
-//! An idempotent producer with acks=all: up to five batches in flight for each partition, sent again with
+//! An idempotent producer, most often with acks=all: up to five batches in flight for each partition, sent again with
 //! the same sequence until they are acknowledged.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_broker::partition::Acks;
 use ottla_protocol::record_batch::{Batch, Builder, BuilderOptions, NewRecord};
 use ottla_protocol::types::{ProducerEpoch, ProducerId};
 use ottla_protocol::{ErrorCode, Uuid};
@@ -23,8 +24,8 @@ pub struct Goal {
     pub partitions: i32,
     /// Records for each of them.
     pub records: u64,
-    /// The topic does not promise to survive the power cuts that will come.
-    pub may_lose: bool,
+    /// When its records are acknowledged. With acks=1 they may be lost.
+    pub acks: Acks,
 }
 
 /// A producer.
@@ -212,6 +213,7 @@ impl Producer {
         }
         while let Some(next) = lane.in_flight.get(lane.sent) {
             let request = ClientRequest::Produce {
+                acks: self.goal.acks,
                 topic: connection.topic,
                 partition: lane.partition,
                 batch: next.batch.bytes.clone(),
@@ -254,6 +256,7 @@ impl Producer {
             |lane: &Lane| lane.connection.as_ref().is_some_and(|mine| mine.number == connection);
         let Some(at) = self.lanes.iter().position(is_of) else { return };
         let is_written = self.is_written(env, at);
+        let may_lose = self.may_lose(env, at);
         let lane = &mut self.lanes[at];
         let topic = lane.connection.as_ref().map_or(Uuid::ZERO, |connection| connection.topic);
         match result {
@@ -262,7 +265,7 @@ impl Producer {
                 lane.sent = lane.sent.saturating_sub(1);
                 lane.waiting_since = env.now;
                 lane.acknowledged = done.number + done.count;
-                if !self.goal.may_lose {
+                if !may_lose {
                     let key = (topic, lane.partition);
                     let content = (base, done.batch.header.crc);
                     let outcome = env.history.durability.promised(key, content, "acknowledged");
@@ -283,9 +286,9 @@ impl Producer {
                 }
                 self.reconnect(env, at);
             }
-            Err(ErrorCode::OutOfOrderSequenceNumber) if self.goal.may_lose => {
-                self.begin_anew(env, at);
-            }
+            Err(ErrorCode::OutOfOrderSequenceNumber) if may_lose => self.begin_anew(env, at),
+            // Perhaps it is written, forgotten, and not yet committed.
+            Err(ErrorCode::OutOfOrderSequenceNumber) => self.reconnect(env, at),
             Err(code) => {
                 let me = self.session.me;
                 let partition = lane.partition;
@@ -296,7 +299,14 @@ impl Producer {
         }
     }
 
-    /// Whether the oldest batch in flight is in the log although the broker does not know it any more: after a
+    /// Whether what was acknowledged to this lane may be lost.
+    fn may_lose(&self, env: &Env, at: usize) -> bool {
+        let lane = &self.lanes[at];
+        let topic = lane.connection.as_ref().map_or(Uuid::ZERO, |connection| connection.topic);
+        self.goal.acks != Acks::All || env.history.may_lose((topic, lane.partition))
+    }
+
+    /// Whether the oldest batch in flight is committed although the broker does not know it any more: after a
     /// restart it knows of each producer only the last batch before its newest snapshot, as Kafka does.
     fn is_written(&self, env: &Env, at: usize) -> bool {
         let lane = &self.lanes[at];
@@ -304,7 +314,7 @@ impl Producer {
             return false;
         };
         let key = (connection.topic, lane.partition);
-        env.history.holds(key, oldest.batch.header.crc)
+        env.history.committed.holds(key, oldest.batch.header.crc)
     }
 
     /// The log lost records: a new producer id, with sequences from 0, for what is not acknowledged.

@@ -17,7 +17,6 @@ use super::Session;
 pub struct Reader {
     session: Session,
     topic: String,
-    may_lose: bool,
     /// Offsets to read next, by partition.
     offsets: Vec<i64>,
     waiting: Option<Waiting>,
@@ -29,15 +28,15 @@ struct Waiting {
     id: u64,
     topic: Uuid,
     partition: usize,
+    from_any: bool,
 }
 
 impl Reader {
-    /// A reader of `partitions` partitions. With `may_lose` the topic does not promise to survive power cuts.
-    pub fn new(index: u8, brokers: u8, (topic, partitions, may_lose): (&str, i32, bool)) -> Self {
+    /// A reader of `partitions` partitions.
+    pub fn new(index: u8, brokers: u8, (topic, partitions): (&str, i32)) -> Self {
         Self {
             session: Session::new(index, brokers),
             topic: topic.to_owned(),
-            may_lose,
             offsets: vec![0; usize::try_from(partitions).unwrap_or(0)],
             waiting: None,
         }
@@ -95,9 +94,18 @@ impl Reader {
             return;
         };
         let (connection, id) = (self.session.connection(), self.session.id());
-        let request =
-            ClientRequest::Fetch { topic, partition: number, offset: self.offsets[partition] };
-        self.waiting = Some(Waiting { connection, id, topic, partition });
+        // Now and then any replica is asked, as a consumer in its rack may do.
+        let from_any = env.rng.random_bool(0.3);
+        let broker = if from_any { self.session.any_broker(env) } else { broker };
+        let offset = self.offsets[partition];
+        let request = ClientRequest::Fetch {
+            topic,
+            partition: number,
+            offset,
+            from_any,
+            leader_epoch: self.session.leader_epoch(&self.topic, number),
+        };
+        self.waiting = Some(Waiting { connection, id, topic, partition, from_any });
         let message = Message::Request { connection, opens: true, id, request };
         env.send(self.session.me, (broker, None), message);
         env.timer(self.session.me, TIMEOUT, Timer::RequestTimeout(id));
@@ -117,9 +125,10 @@ impl Reader {
                     self.handle_batch(env, key, waiting.partition, &batch);
                 }
             }
-            Err(ErrorCode::OffsetOutOfRange) => {
+            // A follower may be behind.
+            Err(ErrorCode::OffsetOutOfRange) if !waiting.from_any => {
                 let offset = self.offsets[waiting.partition];
-                if !self.may_lose {
+                if !env.history.may_lose(key) {
                     env.history.object(format!("{key:?}: offset {offset} was there and is not"));
                 }
                 self.offsets[waiting.partition] = 0;
@@ -133,7 +142,8 @@ impl Reader {
     fn handle_batch(&mut self, env: &mut Env, key: (Uuid, i32), partition: usize, batch: &Batch) {
         let entry = entry_of(batch);
         let expected = self.offsets[partition];
-        if entry.base != expected && !self.may_lose {
+        let may_lose = env.history.may_lose(key);
+        if entry.base != expected && !may_lose {
             env.history
                 .object(format!("{key:?}: offset {} follows {expected} less one", entry.base));
         }
@@ -143,7 +153,7 @@ impl Reader {
         self.offsets[partition] = entry.last + 1;
         let outcome = env.history.contents.seen(key, entry);
         env.history.check(outcome);
-        if !self.may_lose {
+        if !may_lose {
             let content = (entry.base, entry.content);
             let outcome = env.history.durability.promised(key, content, "read");
             env.history.check(outcome);

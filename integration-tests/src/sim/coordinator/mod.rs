@@ -4,19 +4,23 @@
 //! means are the shipped functions and state machines.
 
 mod campaign;
+mod isr;
 mod term;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use ottla_coordinator::controller::alter_partition::AlterPartition;
 use ottla_coordinator::controller::liveness::Probe;
 use ottla_metadata::store::{LeaseId, WatchItem};
+use ottla_protocol::ErrorCode;
 
 use self::campaign::Campaign;
 use self::term::Term;
 use super::env::{Env, Node, Process};
 use super::feed::{FeedCall, FeedDriver};
 use super::message::{AdminRequest, Message, StoreReply, Timer};
+use super::mutation::Mutation;
 use super::port::StorePort;
 
 /// What a coordinator calls the store for.
@@ -72,9 +76,18 @@ struct Running {
 struct Command {
     from: Process,
     id: u64,
-    request: AdminRequest,
+    request: Asked,
     /// How often it was decided already.
     tries: u32,
+}
+
+/// What a broker asks for.
+#[derive(Debug, Clone)]
+enum Asked {
+    /// What a client asked it.
+    Admin(AdminRequest),
+    /// To change ISRs.
+    Isr(AlterPartition),
 }
 
 impl CoordinatorNode {
@@ -150,8 +163,24 @@ impl CoordinatorNode {
             Message::Relay { id, request }
                 if running.term.is_some() && running.commands.len() < COMMANDS_MAX =>
             {
+                let request = Asked::Admin(request);
                 running.commands.push_back(Command { from, id, request, tries: 0 });
                 running.look(env);
+            }
+            Message::AlterPartition { id, request } => {
+                if running.term.is_some() && running.commands.len() < COMMANDS_MAX {
+                    let mut change = isr::change_of(&request);
+                    if env.does(Mutation::IgnoresLivesOfMembers) {
+                        isr::forget_lives(&mut change);
+                    }
+                    let request = Asked::Isr(change);
+                    running.commands.push_back(Command { from, id, request, tries: 0 });
+                    running.look(env);
+                } else {
+                    let response = Box::new(isr::refusal(ErrorCode::NotController));
+                    let to = (from.node, Some(from.life));
+                    env.send(running.me, to, Message::Altered { id, response });
+                }
             }
             _ => {}
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_coordinator::admin::{NewPartitions, NewTopic, TopicRef};
+use ottla_coordinator::controller::alter_partition::{self, AlterPartition, IsrResult};
 use ottla_coordinator::controller::decision::{AdminSettings, Context, Decision};
 use ottla_coordinator::controller::fence::{Fence, Fenced, Written};
 use ottla_coordinator::controller::liveness::{self, Heartbeat, Liveness, Probe, Verdict};
@@ -18,7 +19,7 @@ use ottla_protocol::ErrorCode;
 
 use super::super::env::Env;
 use super::super::message::{AdminRequest, Message, StoreReply, StoreRequest, Timer};
-use super::{Command, Purpose, Running};
+use super::{Asked, Command, Purpose, Running, isr};
 
 /// One term.
 #[derive(Debug)]
@@ -76,7 +77,12 @@ enum JobPurpose {
     Collect,
     /// Answer a command; with what, if all is well.
     Answer(Command, i64),
+    /// Answer proposals, each with the revision that it stands at if nothing is written for it.
+    AnswerIsr(Command, Vec<Decided>),
 }
+
+/// What a proposal is answered, and the revision that it stands at if nothing is written for it.
+type Decided = (IsrResult, Option<i64>);
 
 impl Term {
     pub fn new(fence: Fence, lease: LeaseId, announcement: Bytes) -> Self {
@@ -291,8 +297,54 @@ impl Running {
                     self.answer(env, &command, Err(ErrorCode::RequestTimedOut));
                 }
             }
+            JobPurpose::AnswerIsr(command, results) => {
+                self.answer_isr(env, &command, (results, &job.completed));
+            }
         }
         self.look(env);
+    }
+
+    fn answer_isr(
+        &mut self,
+        env: &mut Env,
+        command: &Command,
+        (results, written): (Vec<Decided>, &BTreeMap<usize, i64>),
+    ) {
+        let Asked::Isr(request) = &command.request else { return };
+        let decided = (0..).zip(results).map(|(index, (result, stands))| {
+            match written.get(&index).copied().or(stands) {
+                Some(revision) => (result, revision),
+                // Overtaken: the leader looks at its image and proposes anew.
+                None => (result.and(Err(ErrorCode::InvalidUpdateVersion)), 0),
+            }
+        });
+        let response = Box::new(isr::answer_of(request, decided.collect()));
+        let to = (command.from.node, Some(command.from.life));
+        env.send(self.me, to, Message::Altered { id: command.id, response });
+    }
+
+    fn execute_isr(&mut self, env: &mut Env, command: Command, request: &AlterPartition) {
+        let Some(term) = &self.term else { return };
+        let image = self.feed.image().clone();
+        let decided = alter_partition::alter_partition(&image, &term.settings.file, request);
+        let (results, units) = match decided {
+            Ok(decided) => decided,
+            Err(code) => {
+                let to = (command.from.node, Some(command.from.life));
+                let response = Box::new(isr::refusal(code));
+                return env.send(self.me, to, Message::Altered { id: command.id, response });
+            }
+        };
+        let is_written = |index: usize| units.iter().any(|unit| unit.completes == Some(index));
+        let stands = |index: usize| {
+            let proposal = &request.proposals[index];
+            let current = image.partition(proposal.topic_id, proposal.partition);
+            let revision = current.map_or(0, |current| current.mod_revision);
+            (!is_written(index)).then_some(revision)
+        };
+        let results = results.into_iter().enumerate();
+        let results = results.map(|(index, result)| (result, stands(index))).collect();
+        self.begin(env, units, JobPurpose::AnswerIsr(command, results));
     }
 
     fn answer(&mut self, env: &mut Env, command: &Command, result: Result<i64, ErrorCode>) {
@@ -302,8 +354,12 @@ impl Running {
 
     /// Decides on a request and writes what is decided.
     fn execute(&mut self, env: &mut Env, command: Command) {
+        let request = match command.request.clone() {
+            Asked::Admin(request) => request,
+            Asked::Isr(request) => return self.execute_isr(env, command, &request),
+        };
         let image = self.feed.image().clone();
-        match self.decide(env, &image, &command.request) {
+        match self.decide(env, &image, &request) {
             Ok((units, value)) => {
                 self.begin(env, units, JobPurpose::Answer(command, value));
             }
@@ -322,11 +378,11 @@ impl Running {
         let settings = &term.settings;
         let mut context = Context { image, settings, now, random: &mut env.rng };
         match request {
-            AdminRequest::Create { name, partitions, durable } => {
+            AdminRequest::Create { name, partitions, replicas, durable } => {
                 let topic = NewTopic {
                     name: name.clone(),
                     partitions: Some(*partitions),
-                    replication_factor: Some(1),
+                    replication_factor: Some(*replicas),
                     assignments: Vec::new(),
                     configs: configs_of(*durable),
                 };
@@ -356,7 +412,11 @@ impl Job {
 }
 
 fn configs_of(durable: bool) -> Vec<(String, Option<String>)> {
-    if durable { vec![("flush.messages".to_owned(), Some("1".to_owned()))] } else { Vec::new() }
+    let mut configs = vec![("min.insync.replicas".to_owned(), Some("2".to_owned()))];
+    if durable {
+        configs.push(("flush.messages".to_owned(), Some("1".to_owned())));
+    }
+    configs
 }
 
 /// The writes of a request with one item.

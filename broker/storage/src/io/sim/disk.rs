@@ -88,6 +88,7 @@ pub(super) struct Disk {
     pub(super) life: u64,
     pub(super) capacity: Option<u64>,
     pub(super) cold: bool,
+    pub(super) is_ignoring_syncs: bool,
     pub(super) locks: BTreeSet<PathBuf>,
 }
 
@@ -103,6 +104,7 @@ impl Disk {
             life: 0,
             capacity: None,
             cold: false,
+            is_ignoring_syncs: false,
             locks: BTreeSet::new(),
         }
     }
@@ -358,7 +360,11 @@ impl Disk {
         if self.off {
             return outcome;
         }
+        let is_ignoring = self.is_ignoring_syncs;
         let file = self.file_mut(inode)?;
+        if is_ignoring {
+            return outcome;
+        }
         if outcome.is_ok() {
             file.persist();
         }
