@@ -1,7 +1,7 @@
 //! What producers were told and what consumers saw, and whether the two can be true together.
 //!
 //! A [`Load`] (or a [`JavaProducer`]) writes records that say who wrote them and which one they are, and notes how each send
-//! ended. Readers note every record that they see. At the end everything is read once more, and [`check`] compares: it
+//! ended. Readers note every record that they see. At the end everything is read once more, and [`check()`] compares: it
 //! knows nothing of how the cluster works.
 
 mod check;
