@@ -8,6 +8,7 @@ mod cluster;
 mod dump_log;
 pub mod history;
 mod http;
+mod kafka_tools;
 mod links;
 mod machines;
 mod ports;
@@ -19,10 +20,13 @@ mod wire_client;
 pub use cluster::{Cluster, PartitionState, Shape};
 pub use dump_log::assert_dump_log_accepts;
 pub use http::{get_json, http_ok, post_json};
+pub use kafka_tools::{KafkaTools, ToolRun};
 pub use links::{Links, Role};
 pub use machines::Machines;
 pub use ports::PortBlock;
 pub use process::{Process, Signal, binary};
-pub use tools::{Skipped, apache_kafka, apache_kafka_tool, console_produce, interop};
+pub use tools::{
+    Skipped, apache_kafka, apache_kafka_tool, apache_kafka_tool_until, console_produce, interop,
+};
 pub use wait::{eventually, eventually_async, poll};
 pub use wire_client::WireClient;

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -12,6 +12,8 @@ use std::{
 pub struct Skipped(pub String);
 
 const SKIPPED_STATUS: i32 = 77;
+/// Lines that are looked at in the output of a tool without an end.
+const LINES_MAX: usize = 200;
 
 /// Runs a foreign client with the given arguments (see `interop/README.md`) and returns its standard output.
 ///
@@ -37,6 +39,24 @@ pub fn apache_kafka_tool(tool: &str, arguments: &[&str]) -> Result<String, Skipp
     let mut all = vec!["tool", tool];
     all.extend_from_slice(arguments);
     apache_kafka(&all)
+}
+
+/// Runs one of Apache Kafka's tools that end by themselves too late, or never: it is ended as soon as it prints a line with
+/// `text` in it, and that line returned.
+///
+/// # Panics
+/// When the tool does not start, or ends without that line.
+#[must_use]
+pub fn apache_kafka_tool_until(tool: &str, arguments: &[&str], text: &str) -> String {
+    // Not within `timeout`, whose end the tool would outlive; the number of lines is the bound.
+    let mut command = Command::new(here("apache-kafka/apache-kafka"));
+    command.args(["tool", tool]).args(arguments).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the kit");
+    let output = BufReader::new(child.stdout.take().expect("a piped output"));
+    let found = output.lines().map_while(Result::ok).take(LINES_MAX).find(|l| l.contains(text));
+    let _ = child.kill();
+    let _ = child.wait();
+    found.unwrap_or_else(|| panic!("{tool} {arguments:?} prints no {text:?}"))
 }
 
 /// Pipes lines into Apache Kafka's console producer.

@@ -26,6 +26,8 @@ const RETRIABLE: [i16; 2] = [7, 41];
 /// `/ottla/partitions/` and the key behind all that begin with it, as etcd's JSON wants them.
 const PARTITIONS: &str = "L290dGxhL3BhcnRpdGlvbnMv";
 const BEHIND_PARTITIONS: &str = "L290dGxhL3BhcnRpdGlvbnMw";
+/// `/ottla/claims/brokers/` and an id below nine, but for what depends on the id.
+const CLAIM: &str = "L290dGxhL2NsYWltcy9icm9rZXJzLz";
 
 /// A partition as a broker shows it to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,6 +231,21 @@ impl Cluster {
             let found = post_json(self.layout.etcd_client(1), "/v3/kv/range", &body)?;
             let found: u64 = found["count"].as_str()?.parse().ok()?;
             (count <= found).then_some(())
+        });
+    }
+
+    /// Waits until the store no longer holds the claim of a broker that was killed.
+    ///
+    /// # Panics
+    /// When it does for long, as when the broker lives.
+    pub fn await_claim_lapsed(&self, id: u16) {
+        // Keys of ids below nine differ in one character of their Base64.
+        let key = format!("{CLAIM}{}=", char::from(b"AEIMQUYcg"[usize::from(id)]));
+        let body = format!(r#"{{"key": "{key}", "count_only": true}}"#);
+        eventually(&format!("the claim of broker {id} has lapsed"), WITHIN, || {
+            let found = post_json(self.layout.etcd_client(1), "/v3/kv/range", &body)?;
+            found["header"]["revision"].as_str()?;
+            found.get("count").is_none().then_some(())
         });
     }
 

@@ -1,0 +1,62 @@
+//! What administrators do to three brokers, with Apache Kafka's own tools and with bare requests: the same script against
+//! Apache Kafka 4.3.1 and against Ottla.
+//!
+//! Three JVMs of Kafka's are too much for every run, so what Kafka answered is kept in a file, and Ottla is compared with
+//! that. `records_what_apache_kafka_answers` runs the script against genuine Kafka and writes the file anew. The differences
+//! that remain are listed in [`known`], each with its reason.
+
+mod known;
+mod notes;
+mod script;
+mod servers;
+mod wire;
+
+use std::{fs, path::Path};
+
+use notes::Notes;
+use ottla_integration_tests::harness::{Cluster, KafkaTools, Shape};
+use servers::{ApacheKafka, Servers};
+
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/replicated-tools-4.3.1.txt");
+
+fn transcript(servers: &mut dyn Servers, tools: KafkaTools, folder: &Path) -> Vec<String> {
+    let mut notes = Notes::new(servers, tools, folder);
+    script::run(&mut notes);
+    notes.into_lines()
+}
+
+#[test]
+fn tools_say_of_ottla_what_they_say_of_apache_kafka() {
+    let Ok(tools) = KafkaTools::start() else { return };
+    let recorded = fs::read_to_string(RECORDED).expect("what Apache Kafka answered");
+    let expected: Vec<&str> = recorded.lines().collect();
+    let mut cluster = Cluster::start(&Shape::of(3));
+    let folder = cluster.folder().to_owned();
+    let actual = transcript(&mut cluster, tools, &folder);
+    fs::write(folder.join("ottla.txt"), actual.join("\n") + "\n").expect("a transcript");
+
+    let mut differences = Vec::new();
+    for (expected, actual) in expected.iter().zip(&actual) {
+        if expected != actual && !known::is_known(expected, actual) {
+            differences.push(format!("  Kafka  {expected}\n  Ottla  {actual}"));
+        }
+    }
+    assert!(
+        differences.is_empty(),
+        "{} differences:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
+    assert_eq!(expected.len(), actual.len(), "both take the same number of steps");
+    assert!(50 < expected.len(), "the script ran");
+}
+
+#[test]
+#[ignore = "writes the file that Ottla is compared with; needs memory for three JVMs of Apache Kafka's"]
+fn records_what_apache_kafka_answers() {
+    let tools = KafkaTools::start().expect("Java");
+    let mut kafka = ApacheKafka::start();
+    let folder = kafka.folder().to_owned();
+    let lines = transcript(&mut kafka, tools, &folder);
+    fs::write(RECORDED, lines.join("\n") + "\n").expect("the repository can be written");
+}
