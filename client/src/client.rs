@@ -1,5 +1,9 @@
 //! A cluster, reached through whichever of its brokers is right.
 
+mod asking;
+
+pub(crate) use asking::SUCCESSOR_PAUSE;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,14 +12,13 @@ use ottla_protocol::messages::MetadataRequest;
 use ottla_protocol::messages::metadata_request::MetadataRequestTopic;
 use ottla_protocol::types::{BrokerId, PartitionId};
 use ottla_protocol::{ErrorCode, Request, Str};
-use rand::seq::SliceRandom;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::config::ClientConfig;
 use crate::error::ClientError;
-use crate::metadata_cache::{Metadata, Topic};
-use crate::node::{Link, Node};
+use crate::metadata_cache::{Broker, LeaderHint, Metadata, Topic};
+use crate::node::{Link, Node, PATIENCE};
 
 /// A cluster. Cloning gives another handle on the same connections and metadata. Nothing is sent before it is needed,
 /// and no task runs but those of the connections.
@@ -133,35 +136,24 @@ impl Client {
         node?.ready()
     }
 
-    /// A connection to any broker, preferably one that exists.
+    /// A connection to any broker that has answered lately, or does so now.
     pub async fn any_broker(&self) -> Result<Link, ClientError> {
-        let mut nodes: Vec<_> = self.state().nodes.values().cloned().collect();
-        if let Some(link) = nodes.iter().chain(&self.shared.bootstrap).find_map(|node| node.ready())
-        {
-            return Ok(link);
-        }
-        nodes.shuffle(&mut rand::rng());
-        let mut bootstrap = self.shared.bootstrap.clone();
-        bootstrap.shuffle(&mut rand::rng());
-        let mut last = None;
-        for node in nodes.iter().chain(&bootstrap) {
-            match node.link().await {
-                Ok(link) => return Ok(link),
-                Err(error) => last = Some(error),
-            }
-        }
-        let last = last.unwrap_or(ClientError::UnknownBroker(BrokerId::NONE));
-        Err(ClientError::NoBroker(Box::new(last)))
+        let software = &self.config().software;
+        self.ask_any(|link| async move { link.proven(software).await }).await
     }
 
-    /// A connection to the controller, or where none is known to any broker, which passes administrative requests on.
+    /// A connection to the controller, or where none is known or it is silent to any broker, which passes administrative
+    /// requests on.
     pub async fn controller(&self) -> Result<Link, ClientError> {
         if self.state().fetched_at.is_none() {
             self.refresh_metadata(&[]).await?;
         }
         let controller = self.metadata().controller;
-        let known = self.state().nodes.contains_key(&controller);
-        if known { self.broker(controller).await } else { self.any_broker().await }
+        let proven = async { self.broker(controller).await?.proven(&self.config().software).await };
+        match tokio::time::timeout(PATIENCE, proven).await {
+            Ok(Ok(link)) => Ok(link),
+            Ok(Err(_)) | Err(_) => self.any_broker().await,
+        }
     }
 
     /// A partition's leader, after a refresh if none is known.
@@ -238,32 +230,50 @@ impl Client {
     }
 
     async fn fetch_metadata(&self, topics: Option<&[Str]>) -> Result<Arc<Metadata>, ClientError> {
-        let link = self.any_broker().await?;
-        let make = |_| MetadataRequest {
+        let request = MetadataRequest {
             topics: topics.map(|topics| topics.iter().map(wanted).collect()),
             // Asking for every topic creates none.
             allow_auto_topic_creation: self.config().allow_auto_create_topics && topics.is_some(),
             ..MetadataRequest::default()
         };
-        let response = link.call_from(METADATA_VERSION_MIN, make).await?;
+        let request = &request;
+        let ask = |link: Link| async move {
+            link.call_from(METADATA_VERSION_MIN, |_| request.clone()).await
+        };
+        let response = self.ask_any(ask).await?;
         let mut state = self.state();
-        let metadata = Arc::new(state.metadata.updated(&response));
-        for broker in metadata.brokers.values() {
-            let current = state.nodes.get(&broker.id);
-            if current.is_none_or(|node| node.address != broker.address) {
-                let node = Node::new(broker.address.clone(), self.shared.config.clone());
-                state.nodes.insert(broker.id, Arc::new(node));
-            }
-        }
-        state.nodes.retain(|id, _| metadata.brokers.contains_key(id));
-        state.metadata = metadata.clone();
+        let metadata = state.metadata.updated(&response);
         state.fetched_at = Some(Instant::now());
-        Ok(metadata)
+        Ok(state.install(metadata, &self.shared.config))
+    }
+
+    /// Believes what brokers say of other leaders, where that is news.
+    pub(crate) fn adopt(&self, hints: &[LeaderHint], brokers: &[Broker]) {
+        let mut state = self.state();
+        if let Some(metadata) = state.metadata.hinted(hints, brokers) {
+            tracing::debug!(?hints, "leaders have moved");
+            state.install(metadata, &self.shared.config);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held, and every change is complete in itself.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn install(&mut self, metadata: Metadata, config: &Arc<ClientConfig>) -> Arc<Metadata> {
+        for broker in metadata.brokers.values() {
+            let current = self.nodes.get(&broker.id);
+            if current.is_none_or(|node| node.address != broker.address) {
+                let node = Node::new(broker.address.clone(), config.clone());
+                self.nodes.insert(broker.id, Arc::new(node));
+            }
+        }
+        self.nodes.retain(|id, _| metadata.brokers.contains_key(id));
+        self.metadata = Arc::new(metadata);
+        self.metadata.clone()
     }
 }
 

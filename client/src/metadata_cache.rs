@@ -35,6 +35,23 @@ pub struct Broker {
     pub rack: Option<Str>,
 }
 
+impl Broker {
+    /// A broker as answers name it; none if its port is no port.
+    pub(crate) fn read(id: i32, (host, port): (&Str, i32), rack: Option<&Str>) -> Option<Self> {
+        let address = Address { host: host.to_string(), port: u16::try_from(port).ok()? };
+        Some(Self { id: BrokerId(id), address, rack: rack.map(Str::detach) })
+    }
+}
+
+/// What a broker that does not lead a partition says of who does (KIP-951).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeaderHint {
+    pub(crate) topic: Str,
+    pub(crate) partition: PartitionId,
+    pub(crate) leader: BrokerId,
+    pub(crate) epoch: LeaderEpoch,
+}
+
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
@@ -99,6 +116,41 @@ impl Metadata {
         known.then_some((partition.leader, partition.leader_epoch))
     }
 
+    /// Whether a partition has, by this view, a later leader than by the one before.
+    pub(crate) fn has_moved_since(
+        &self,
+        before: &Self,
+        topic: &str,
+        partition: PartitionId,
+    ) -> bool {
+        let leaders = self.leader(topic, partition).zip(before.leader(topic, partition));
+        leaders.is_some_and(|(now, before)| now != before && before.1 <= now.1)
+    }
+
+    /// This view with the leaders that `hints` names, where that is news and the leader is known or among `brokers`; none
+    /// without any news.
+    pub(crate) fn hinted(&self, hints: &[LeaderHint], brokers: &[Broker]) -> Option<Self> {
+        let is_reachable =
+            |id| self.brokers.contains_key(&id) || brokers.iter().any(|broker| broker.id == id);
+        let is_news = |hint: &&LeaderHint| {
+            let known = self.partition(&hint.topic, hint.partition);
+            known.is_some_and(|known| known.leader_epoch < hint.epoch) && is_reachable(hint.leader)
+        };
+        let mut news = hints.iter().filter(is_news).peekable();
+        news.peek()?;
+        let mut new = self.clone();
+        for hint in news {
+            let Some(topic) = new.topics.get_mut(&hint.topic) else { continue };
+            let same = |known: &&mut Partition| known.id == hint.partition;
+            let Some(partition) = topic.partitions.iter_mut().find(same) else { continue };
+            (partition.leader, partition.leader_epoch) = (hint.leader, hint.epoch);
+            partition.error = ErrorCode::None;
+            let broker = brokers.iter().find(|broker| broker.id == hint.leader);
+            new.brokers.extend(broker.map(|broker| (broker.id, broker.clone())));
+        }
+        Some(new)
+    }
+
     /// This view, brought up to date by an answer: brokers are replaced, topics in it are, others stay.
     #[must_use]
     pub fn updated(&self, response: &MetadataResponse) -> Self {
@@ -111,10 +163,9 @@ impl Metadata {
             .brokers
             .iter()
             .filter_map(|broker| {
-                let id = BrokerId(broker.node_id);
-                let port = u16::try_from(broker.port).ok()?;
-                let address = Address { host: broker.host.to_string(), port };
-                Some((id, Broker { id, address, rack: broker.rack.as_ref().map(Str::detach) }))
+                let address = (&broker.host, broker.port);
+                let broker = Broker::read(broker.node_id, address, broker.rack.as_ref())?;
+                Some((broker.id, broker))
             })
             .collect();
         for topic in &response.topics {
@@ -230,6 +281,27 @@ mod tests {
         assert_eq!(stale.leader("topic", PartitionId(0)), Some((BrokerId(2), LeaderEpoch(5))));
         let newer = metadata.updated(&answer(7, 1, 6));
         assert_eq!(newer.leader("topic", PartitionId(0)), Some((BrokerId(1), LeaderEpoch(6))));
+    }
+
+    #[test]
+    fn a_hint_counts_if_it_is_news_and_its_leader_can_be_reached() {
+        let metadata = Metadata::default().updated(&answer(7, 2, 5));
+        let hint = |leader, epoch| LeaderHint {
+            topic: Str::from("topic"),
+            partition: PartitionId(1),
+            leader: BrokerId(leader),
+            epoch: LeaderEpoch(epoch),
+        };
+        assert_eq!(metadata.hinted(&[hint(1, 5)], &[]), None, "the same epoch");
+        assert_eq!(metadata.hinted(&[hint(3, 6)], &[]), None, "an unknown broker");
+        let hinted = metadata.hinted(&[hint(1, 6)], &[]).unwrap();
+        assert_eq!(hinted.leader("topic", PartitionId(1)), Some((BrokerId(1), LeaderEpoch(6))));
+        assert!(hinted.has_moved_since(&metadata, "topic", PartitionId(1)));
+        assert!(!hinted.has_moved_since(&metadata, "topic", PartitionId(0)));
+        assert!(!metadata.has_moved_since(&hinted, "topic", PartitionId(1)), "backwards");
+        let third = Broker::read(3, (&Str::from("host"), 9), None).unwrap();
+        let hinted = metadata.hinted(&[hint(3, 6)], &[third]).unwrap();
+        assert_eq!(hinted.leader("topic", PartitionId(1)), Some((BrokerId(3), LeaderEpoch(6))));
     }
 
     #[test]

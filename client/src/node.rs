@@ -1,14 +1,24 @@
 //! One broker: its address, and a connection made when it is first needed and made again when it is lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::config::ClientConfig;
-use crate::connection::{Address, CallError, Connection, UnsupportedApi, Versions, negotiate};
+use crate::connection::{
+    Address, CallError, Connection, Software, UnsupportedApi, Versions, negotiate,
+};
 use crate::error::ClientError;
 use crate::protocol::Request;
+
+/// How long a broker may owe answers before it counts as silent: then others are asked too. A third of what a broker may
+/// take to be declared dead, and much more than one that is well takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long reaching a broker and learning its versions may take, whatever a request may.
+const SETUP_MAX: Duration = Duration::from_secs(10);
 
 /// A working connection, and what its peer understands.
 #[derive(Clone, Debug)]
@@ -45,6 +55,20 @@ impl Link {
         Ok(result?)
     }
 
+    /// Whether the broker owes answers, and gave none for a while.
+    pub(crate) fn is_silent(&self) -> bool {
+        PATIENCE <= self.connection.silent_for()
+    }
+
+    /// The link, if its broker has answered lately or does so now.
+    pub(crate) async fn proven(self, software: &Software) -> Result<Self, ClientError> {
+        let late = |at: Instant| at.elapsed() < PATIENCE;
+        if self.is_silent() || !self.connection.answered_at().is_some_and(late) {
+            negotiate(&self.connection, software).await?;
+        }
+        Ok(self)
+    }
+
     /// The highest version of `R` that both sides know, from `min` on.
     pub fn pick_from<R: Request>(&self, min: i16) -> Result<i16, UnsupportedApi> {
         self.versions.pick_between::<R>(min, R::MAX_VERSION)
@@ -72,10 +96,16 @@ impl Node {
         Self { address, config, slot: Mutex::default(), gate: Semaphore::new(1) }
     }
 
-    /// The connection, if there is one.
+    /// The connection, if there is one. One that is silent and that nobody awaits anything from is given up: its broker
+    /// may have gone without a word.
     pub(crate) fn ready(&self) -> Option<Link> {
         let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.link.clone().filter(|link| !link.connection.is_closed())
+        let link = slot.link.clone()?;
+        drop(slot);
+        if link.is_silent() && link.connection.calls_in_flight() == 0 {
+            link.connection.close();
+        }
+        (!link.connection.is_closed()).then_some(link)
     }
 
     /// The connection, made if need be: not before the backoff after the last failure has passed.
@@ -116,7 +146,10 @@ impl Node {
     async fn connect(&self) -> Result<Link, ClientError> {
         let stream = self.config.connector.connect(&self.address).await?;
         let connection = Connection::new(stream, self.config.connection_options());
-        let versions = negotiate(&connection, &self.config.software).await?;
+        let timeout = SETUP_MAX.min(self.config.request_timeout);
+        let negotiated = negotiate(&connection, &self.config.software);
+        let timed_out = |_| CallError::TimedOut(timeout);
+        let versions = tokio::time::timeout(timeout, negotiated).await.map_err(timed_out)??;
         tracing::debug!(address = %self.address, "connected");
         Ok(Link { connection, versions: Arc::new(versions) })
     }

@@ -10,6 +10,8 @@ use ottla_protocol::{ErrorCode, Str};
 
 use crate::client::Client;
 use crate::error::{ClientError, check};
+use crate::metadata_cache::Metadata;
+use crate::node::PATIENCE;
 
 /// Which offset of a partition is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +76,13 @@ pub(crate) async fn list_offsets_once(
         *times += 1;
     }
     let asked = by_leader.into_iter().map(|((leader, _), indexes)| async move {
-        let answer = ask(client, leader, queries, &indexes).await;
+        let before = client.metadata();
+        let has_moved = |metadata: &Metadata| {
+            let mut asked = indexes.iter().map(|&index| &queries[index]);
+            asked.any(|(topic, id, _)| metadata.has_moved_since(&before, topic, *id))
+        };
+        let call = ask(client, leader, queries, &indexes);
+        let answer = client.unless_moved(PATIENCE, call, has_moved).await;
         (indexes, answer)
     });
     for (indexes, answer) in join_all(asked).await {

@@ -17,6 +17,7 @@ use ottla_protocol::types::TopicId;
 use ottla_protocol::wire::Decoder;
 use ottla_protocol::{ApiKey, ErrorCode, Message, Request, RequestHeader, Str, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::watch;
 
 use crate::config::ClientConfig;
 use crate::connection::{Address, BoxedStream, ConnectError, Connector};
@@ -50,10 +51,14 @@ pub(crate) type Script = Box<dyn FnMut(i32, &RequestHeader, Bytes) -> Reaction +
 #[derive(Clone)]
 pub(crate) struct FakeCluster {
     state: Arc<Mutex<State>>,
+    /// The broker that stands still.
+    paused: watch::Sender<Option<i32>>,
 }
 
 struct State {
     leaders: Vec<(i32, i32)>,
+    /// What metadata says instead.
+    stale_leaders: Option<Vec<(i32, i32)>>,
     script: Script,
     connections: usize,
     refused: HashMap<i32, usize>,
@@ -64,13 +69,42 @@ pub(crate) const TOPIC: &str = "topic";
 impl FakeCluster {
     pub(crate) fn new(partitions: usize, script: Script) -> Self {
         let leaders = (0..partitions).map(|partition| (1 + partition as i32 % 2, 0)).collect();
-        let state = State { leaders, script, connections: 0, refused: HashMap::new() };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let state =
+            State { leaders, stale_leaders: None, script, connections: 0, refused: HashMap::new() };
+        Self { state: Arc::new(Mutex::new(state)), paused: watch::Sender::new(None) }
     }
 
     pub(crate) fn config(&self) -> ClientConfig {
-        let bootstrap = vec![address(1)];
+        self.config_through(&[1])
+    }
+
+    /// With these brokers to begin at.
+    pub(crate) fn config_through(&self, brokers: &[i32]) -> ClientConfig {
+        let bootstrap = brokers.iter().map(|&broker| address(broker)).collect();
         ClientConfig { connector: Arc::new(self.clone()), ..ClientConfig::to(bootstrap) }
+    }
+
+    /// Makes a broker stand still: it can be connected to and sent to, but answers nothing until it goes on.
+    pub(crate) fn pause(&self, broker: i32) {
+        self.paused.send_replace(Some(broker));
+    }
+
+    /// Makes every broker go on, with what it was sent meanwhile.
+    pub(crate) fn resume(&self) {
+        self.paused.send_replace(None);
+    }
+
+    /// From now on metadata says nothing new of leaders.
+    pub(crate) fn freeze_metadata(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.stale_leaders = Some(state.leaders.clone());
+    }
+
+    /// Returns once `broker` does not stand still.
+    async fn going_on(&self, broker: i32) {
+        let mut paused = self.paused.subscribe();
+        // The sender lives as long as this handle.
+        let _ = paused.wait_for(|paused| *paused != Some(broker)).await;
     }
 
     /// Makes the other broker the leader.
@@ -81,7 +115,11 @@ impl FakeCluster {
     }
 
     pub(crate) fn leader(&self, partition: usize) -> i32 {
-        self.state.lock().unwrap().leaders[partition].0
+        self.leader_and_epoch(partition).0
+    }
+
+    pub(crate) fn leader_and_epoch(&self, partition: usize) -> (i32, i32) {
+        self.state.lock().unwrap().leaders[partition]
     }
 
     /// Lets the next attempts to connect to a broker fail.
@@ -125,14 +163,14 @@ impl FakeCluster {
             port: address(node_id).port.into(),
             ..Default::default()
         };
-        let partitions = (0..).zip(&state.leaders).map(|(partition_index, &(leader_id, epoch))| {
-            MetadataResponsePartition {
+        let partitions = (0..).zip(state.stale_leaders.as_ref().unwrap_or(&state.leaders)).map(
+            |(partition_index, &(leader_id, epoch))| MetadataResponsePartition {
                 partition_index,
                 leader_id,
                 leader_epoch: epoch,
                 ..Default::default()
-            }
-        });
+            },
+        );
         let known = MetadataResponseTopic {
             name: Some(Str::from(TOPIC)),
             topic_id: TopicId::from_bytes([7; 16]),
@@ -160,9 +198,12 @@ impl FakeCluster {
             if stream.read_exact(&mut frame).await.is_err() {
                 return;
             }
+            self.going_on(broker).await;
             let mut decoder = Decoder::new(frame.into());
             let header = RequestHeader::decode(&mut decoder).unwrap();
-            match self.react(broker, &header, decoder.rest()) {
+            let reaction = self.react(broker, &header, decoder.rest());
+            self.going_on(broker).await;
+            match reaction {
                 Reaction::Silence => {}
                 Reaction::Close => return,
                 Reaction::AnswerAfter(wait, frame) => {

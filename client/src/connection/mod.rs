@@ -233,6 +233,16 @@ impl Connection {
         self.shared.calls_in_flight()
     }
 
+    /// When the peer last answered a call, if ever.
+    pub fn answered_at(&self) -> Option<Instant> {
+        self.shared.answered_at()
+    }
+
+    /// How long the peer has owed answers, be it to calls given up since, without giving any; zero if it owes none.
+    pub fn silent_for(&self) -> Duration {
+        self.shared.waiting_since().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     fn cancel(&self, id: i32) {
         self.shared.forget(id);
         let Some(make) = &self.shared.options.cancel_frame else { return };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{CallError, CloseReason, ConnectionOptions};
@@ -36,6 +37,10 @@ pub(super) struct Shared {
 struct State {
     pending: HashMap<i32, Pending>,
     reason: Option<CloseReason>,
+    /// When the last answer came.
+    answered_at: Option<Instant>,
+    /// Since when answers are owed and none came. Calls that were given up count: their peer owes them still.
+    waiting_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -91,6 +96,7 @@ impl Shared {
         if let Some(reason) = &state.reason {
             return Err(CallError::Closed(reason.clone()));
         }
+        state.waiting_since.get_or_insert_with(Instant::now);
         state.pending.insert(id, Pending { answer, _permit: permit });
         Ok(receiver)
     }
@@ -102,7 +108,14 @@ impl Shared {
             return Err(CloseReason::Protocol("an answer without a correlation id".into()));
         };
         let id = i32::from_be_bytes(*prefix);
-        let pending = self.state().pending.remove(&id);
+        let pending = {
+            let mut state = self.state();
+            let pending = state.pending.remove(&id);
+            let now = Instant::now();
+            state.answered_at = Some(now);
+            state.waiting_since = (!state.pending.is_empty()).then_some(now);
+            pending
+        };
         if let Some(pending) = pending {
             // The caller may have left meanwhile.
             let _ = pending.answer.send(frame);
@@ -121,6 +134,14 @@ impl Shared {
 
     pub(super) fn calls_in_flight(&self) -> usize {
         self.state().pending.len()
+    }
+
+    pub(super) fn answered_at(&self) -> Option<Instant> {
+        self.state().answered_at
+    }
+
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.state().waiting_since
     }
 
     pub(super) fn close_reason(&self) -> Option<CloseReason> {

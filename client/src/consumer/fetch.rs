@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use ottla_protocol::messages::fetch_response::PartitionData;
 use ottla_protocol::messages::{FetchRequest, FetchResponse};
 use ottla_protocol::types::{BrokerId, LeaderEpoch, Offset, TopicId};
 use ottla_protocol::wire::Records;
@@ -14,6 +15,8 @@ use crate::consumer::config::ConsumerConfig;
 use crate::consumer::partition::Assigned;
 use crate::consumer::{SharedMetadata, TopicPartition};
 use crate::error::{ClientError, check};
+use crate::metadata_cache::{Broker, LeaderHint, Metadata};
+use crate::node::PATIENCE;
 
 /// Lowest version that answers with batches of magic 2.
 const VERSION_MIN: i16 = 4;
@@ -62,7 +65,7 @@ pub(super) async fn run(
     config: ConsumerConfig,
     plan: FetchPlan,
 ) -> (FetchPlan, Result<FetchResponse, ClientError>) {
-    let result = async {
+    let call = async {
         let link = client.broker(plan.broker).await?;
         let id = |topic: &Str| plan.metadata.topic(topic).map_or(TopicId::ZERO, |topic| topic.id);
         let ids_known = plan.partitions.iter().all(|((topic, _), ..)| id(topic) != TopicId::ZERO);
@@ -72,7 +75,11 @@ pub(super) async fn run(
         let timeout = client.config().request_timeout + config.fetch_max_wait;
         link.judge(link.connection.call_within(version, &request, timeout).await)
     };
-    let result = result.await;
+    let has_moved = |metadata: &Metadata| {
+        let mut keys = plan.partitions.iter().map(|(key, ..)| key);
+        keys.any(|(topic, id)| metadata.has_moved_since(&plan.metadata, topic, *id))
+    };
+    let result = client.unless_moved(PATIENCE + config.fetch_max_wait, call, has_moved).await;
     (plan, result)
 }
 
@@ -112,14 +119,52 @@ fn request(plan: &FetchPlan, config: &ConsumerConfig, by_id: bool) -> FetchReque
     }
 }
 
+/// Believes what an answer says of other leaders.
+pub(super) fn adopt_leaders(client: &Client, plan: &FetchPlan, response: &FetchResponse) {
+    let hint = |key: &TopicPartition| {
+        let answer = part(response, &plan.metadata, key)?;
+        let leader = &answer.current_leader;
+        let (topic, partition) = key.clone();
+        let (leader, epoch) = (BrokerId(leader.leader_id), LeaderEpoch(leader.leader_epoch));
+        let hint = LeaderHint { topic, partition, leader, epoch };
+        (answer.error_code != 0 && leader != BrokerId::NONE).then_some(hint)
+    };
+    let hints: Vec<_> = plan.partitions.iter().filter_map(|(key, ..)| hint(key)).collect();
+    if hints.is_empty() {
+        return;
+    }
+    let endpoints = response.node_endpoints.iter();
+    let brokers: Vec<_> = endpoints
+        .filter_map(|node| Broker::read(node.node_id, (&node.host, node.port), node.rack.as_ref()))
+        .collect();
+    client.adopt(&hints, &brokers);
+}
+
 /// A partition's part of an answer.
 pub(super) fn find(
     response: &FetchResponse,
     metadata: &SharedMetadata,
-    (topic, partition): &TopicPartition,
+    key: &TopicPartition,
 ) -> Result<Answer, ClientError> {
+    let Some(found) = part(response, metadata, key) else {
+        let message = "the broker's answer leaves the partition out";
+        return Err(ClientError::server(ErrorCode::UnknownServerError, Some(message)));
+    };
+    check(found.error_code, None)?;
+    let records = found.records.as_ref().and_then(Records::as_memory).cloned();
+    Ok(Answer {
+        high_watermark: Offset(found.high_watermark),
+        records: records.filter(|bytes| !bytes.is_empty()),
+    })
+}
+
+fn part<'a>(
+    response: &'a FetchResponse,
+    metadata: &SharedMetadata,
+    (topic, partition): &TopicPartition,
+) -> Option<&'a PartitionData> {
     let id = metadata.topic(topic).map_or(TopicId::ZERO, |topic| topic.id);
-    let found = response
+    response
         .responses
         .iter()
         .filter(|answer| {
@@ -130,15 +175,5 @@ pub(super) fn find(
             }
         })
         .flat_map(|answer| &answer.partitions)
-        .find(|answer| answer.partition_index == partition.0);
-    let Some(found) = found else {
-        let message = "the broker's answer leaves the partition out";
-        return Err(ClientError::server(ErrorCode::UnknownServerError, Some(message)));
-    };
-    check(found.error_code, None)?;
-    let records = found.records.as_ref().and_then(Records::as_memory).cloned();
-    Ok(Answer {
-        high_watermark: Offset(found.high_watermark),
-        records: records.filter(|bytes| !bytes.is_empty()),
-    })
+        .find(|answer| answer.partition_index == partition.0)
 }

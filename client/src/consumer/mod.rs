@@ -369,6 +369,10 @@ impl Consumer {
             }
             Err(error) => Err(error),
         };
+        if let Ok(response) = &response {
+            fetch::adopt_leaders(&self.client, &plan, response);
+        }
+        let metadata = self.client.metadata();
         let mut first_error = Ok(());
         for (key, generation, offset) in &plan.partitions {
             let Some(assigned) = self.partitions.get_mut(key) else { continue };
@@ -380,7 +384,8 @@ impl Consumer {
                 Err(error) => Err(error.clone()),
                 Ok(response) => fetch::find(response, &plan.metadata, key),
             };
-            let result = self.partition_answered(key, *offset, outcome);
+            let has_moved = metadata.has_moved_since(&plan.metadata, &key.0, key.1);
+            let result = self.partition_answered(key, (*offset, has_moved), outcome);
             if first_error.is_ok() {
                 first_error = result;
             }
@@ -388,10 +393,11 @@ impl Consumer {
         first_error
     }
 
+    /// `has_moved` says whether a leader is known that is later than the one asked.
     fn partition_answered(
         &mut self,
         key: &TopicPartition,
-        offset: Offset,
+        (offset, has_moved): (Offset, bool),
         outcome: Result<fetch::Answer, ClientError>,
     ) -> Result<(), ConsumeError> {
         let Some(assigned) = self.partitions.get_mut(key) else { return Ok(()) };
@@ -417,6 +423,10 @@ impl Consumer {
                     return Ok(());
                 }
                 ConsumeErrorCause::OutOfRange(offset)
+            }
+            Err(error) if error.is_retriable() && has_moved => {
+                assigned.failed(Instant::now());
+                return Ok(());
             }
             Err(error) => {
                 assigned.failed(retry_at);

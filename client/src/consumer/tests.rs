@@ -272,3 +272,17 @@ async fn polling_without_partitions_just_waits() {
     let mut consumer = Consumer::new(Client::new(cluster.config()), ConsumerConfig::default());
     assert_eq!(consumer.poll(Duration::from_secs(3)).await, Ok(vec![]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_leader_is_left_for_the_next() {
+    let cluster = brokers(Vec::new(), 0);
+    let mut consumer = consumer(&cluster, Start::Earliest);
+    while consumer.poll(Duration::from_secs(1)).await.unwrap().is_empty() {}
+    cluster.pause(cluster.leader(0));
+    cluster.move_leader(0);
+    consumer.seek(&Str::from(TOPIC), PartitionId(0), Start::Earliest).unwrap();
+    let began = Instant::now();
+    let (offsets, errors) = read_all(&mut consumer).await;
+    assert_eq!((offsets, errors), (readable(0), Vec::new()));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}

@@ -4,6 +4,7 @@ mod accumulator;
 mod batch;
 mod config;
 mod delivery;
+mod flights;
 mod queue;
 mod sender;
 mod sticky;

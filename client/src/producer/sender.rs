@@ -1,29 +1,35 @@
 //! The task that sends batches: the driver around the accumulator.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use ottla_protocol::compression::Codec;
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::messages::produce_response::PartitionProduceResponse;
 use ottla_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
-use ottla_protocol::types::{BrokerId, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
+use ottla_protocol::types::{
+    BrokerId, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId,
+};
 use ottla_protocol::wire::Records;
 use ottla_protocol::{ErrorCode, Message, Str};
 use tokio::time::Instant;
 
+use crate::client::SUCCESSOR_PAUSE;
 use crate::connection::UnsupportedApi;
 use crate::error::{ClientError, check};
-use crate::node::Link;
+use crate::metadata_cache::{Broker, LeaderHint, Metadata};
+use crate::node::{Link, PATIENCE};
 use crate::producer::accumulator::Parcel;
 use crate::producer::batch::{Fate, SentBatch};
 use crate::producer::config::Acks;
 use crate::producer::delivery::{DeliveryError, Written};
+use crate::producer::flights::{Flight, Flights};
 use crate::producer::queue::Identity;
 use crate::producer::{Shared, is_stale_metadata};
 
@@ -52,10 +58,15 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// A partition, and the metadata by which its leader was chosen.
+type Place<'a> = (&'a Str, PartitionId, &'a Metadata);
+
 /// What was being waited for.
 enum Event {
     /// A request was answered or failed.
-    Answered(Parcel, Result<Option<ProduceResponse>, ClientError>),
+    Answered(u64, Result<Option<ProduceResponse>, ClientError>),
+    /// All that a request carried was taken back.
+    TakenBack,
     /// A connection was made, or not.
     Connected(BrokerId),
     /// Metadata was fetched, or not.
@@ -68,8 +79,10 @@ struct Sender {
     shared: Arc<Shared>,
     /// Everything under way: bounded by the brokers, times requests in flight.
     work: FuturesUnordered<BoxFuture<'static, Event>>,
+    flights: Flights,
     in_flight: HashMap<BrokerId, usize>,
-    connecting: HashSet<BrokerId>,
+    /// With the time when it began.
+    connecting: HashMap<BrokerId, Instant>,
     refreshing: bool,
     identifying: bool,
     identity: Option<Identity>,
@@ -82,8 +95,9 @@ impl Sender {
         Self {
             shared,
             work: FuturesUnordered::new(),
+            flights: Flights::default(),
             in_flight: HashMap::new(),
-            connecting: HashSet::new(),
+            connecting: HashMap::new(),
             refreshing: false,
             identifying: false,
             identity: None,
@@ -95,6 +109,7 @@ impl Sender {
     async fn step(&mut self) {
         // Taken first, so that nothing that becomes due during the step is missed.
         let began = Instant::now();
+        self.leave_silent_leaders(began);
         self.expire();
         self.renew_epochs();
         if self.shared.config.idempotence && self.identity.is_none() {
@@ -103,6 +118,7 @@ impl Sender {
             self.send_all().await;
         }
         let next = self.shared.accumulator().next_event(began);
+        let next = [next, self.next_late(began)].into_iter().flatten().min();
         let pause = async {
             match next {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -125,7 +141,12 @@ impl Sender {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Answered(parcel, result) => self.answered(parcel, result),
+            Event::Answered(id, result) => {
+                if let Some(parcel) = self.flights.remove(id) {
+                    self.answered(parcel, result);
+                }
+            }
+            Event::TakenBack => {}
             Event::Connected(broker) => {
                 self.connecting.remove(&broker);
             }
@@ -140,6 +161,48 @@ impl Sender {
                     Err(error) => self.identity_failed(&error),
                 }
             }
+        }
+    }
+
+    /// Takes back what a silent leader was sent, if another leads by now, and asks who leads while any is silent.
+    fn leave_silent_leaders(&mut self, now: Instant) {
+        let late = |since: &Instant| *since + PATIENCE <= now;
+        let is_connecting_late = self.connecting.values().any(late);
+        if !is_connecting_late && !self.flights.any_late(now) {
+            return;
+        }
+        let shared = self.shared.clone();
+        let config = &shared.config;
+        // The new leader knows an idempotent producer's batches; to send others again is to try again.
+        let may_repeat = |batch: &SentBatch| config.idempotence || batch.failures < config.retries;
+        let metadata = shared.client.metadata();
+        let taken = self.flights.take_back(now, &metadata, may_repeat);
+        for broker in taken.emptied {
+            self.has_landed(broker);
+        }
+        for (topic, partition, mut batch) in taken.batches {
+            batch.failures += u32::from(!config.idempotence);
+            batch.fate.last = "its leader was silent, and by now another one leads".to_owned();
+            tracing::debug!(%topic, %partition, "taking a batch back from a silent leader");
+            if let Some(queue) = shared.accumulator().queue(&topic, partition) {
+                queue.repeat(batch, now);
+            }
+        }
+        if is_connecting_late || self.flights.any_late(now) {
+            self.refresh_after(SUCCESSOR_PAUSE);
+        }
+    }
+
+    /// When, after `now`, the next leader will count as silent.
+    fn next_late(&self, now: Instant) -> Option<Instant> {
+        let connecting = self.connecting.values().map(|&since| since + PATIENCE);
+        let connecting = connecting.filter(|&at| now < at).min();
+        connecting.into_iter().chain(self.flights.next_late(now)).min()
+    }
+
+    fn has_landed(&mut self, broker: BrokerId) {
+        if let Some(count) = self.in_flight.get_mut(&broker) {
+            *count = count.saturating_sub(1);
         }
     }
 
@@ -195,29 +258,34 @@ impl Sender {
                 return;
             }
         };
-        if self.shared.config.acks == Acks::None {
-            let sent = async move {
+        let result: BoxFuture<'static, _> = if self.shared.config.acks == Acks::None {
+            let link = link.clone();
+            Box::pin(async move {
                 let sent = link.connection.send(version, &request).await;
-                let result = link.judge(sent).map(|()| None);
-                Event::Answered(parcel, result)
+                link.judge(sent).map(|()| None)
+            })
+        } else {
+            // Started here, one after the other: that keeps the order on the connection.
+            let started = link.connection.start(version, &request).await;
+            let call = match link.judge(started) {
+                Ok(call) => call,
+                Err(error) => {
+                    self.answered(parcel, Err(error));
+                    return;
+                }
             };
-            self.work.push(Box::pin(sent));
-            return;
-        }
-        // Started here, one after the other: that keeps the order on the connection.
-        let started = link.connection.start(version, &request).await;
-        let call = match link.judge(started) {
-            Ok(call) => call,
-            Err(error) => {
-                self.answered(parcel, Err(error));
-                return;
+            let link = link.clone();
+            Box::pin(async move { link.judge(call.response().await).map(Some) })
+        };
+        let (abort, registration) = AbortHandle::new_pair();
+        let id = self.flights.next_id();
+        self.flights.insert(id, Flight { parcel, link, sent_at: Instant::now(), abort });
+        self.work.push(Box::pin(async move {
+            match Abortable::new(result, registration).await {
+                Ok(result) => Event::Answered(id, result),
+                Err(_) => Event::TakenBack,
             }
-        };
-        let answered = async move {
-            let result = link.judge(call.response().await).map(Some);
-            Event::Answered(parcel, result)
-        };
-        self.work.push(Box::pin(answered));
+        }));
     }
 
     fn request(
@@ -265,20 +333,27 @@ impl Sender {
     }
 
     fn answered(&mut self, parcel: Parcel, result: Result<Option<ProduceResponse>, ClientError>) {
-        if let Some(count) = self.in_flight.get_mut(&parcel.broker) {
-            *count = count.saturating_sub(1);
+        self.has_landed(parcel.broker);
+        if let Ok(Some(response)) = &result {
+            self.adopt_leaders(&parcel, response);
         }
+        let sent_by = parcel.metadata;
         for (topic, partition, batch) in parcel.batches {
             match &result {
-                Err(error) => self.attempt_failed(&topic, partition, batch, error.clone().into()),
+                Err(error) => {
+                    let place = (&topic, partition, &*sent_by);
+                    self.attempt_failed(place, batch, error.clone().into());
+                }
                 Ok(None) => {
                     let written = Written { base_offset: Offset::NONE, append_time: None };
                     self.finished(&topic, partition, batch, Ok(written));
                 }
                 Ok(Some(response)) => {
-                    let id = parcel.metadata.topic(&topic).map_or(TopicId::ZERO, |topic| topic.id);
+                    let id = sent_by.topic(&topic).map_or(TopicId::ZERO, |topic| topic.id);
                     match find(response, (&topic, id), partition) {
-                        Some(answer) => self.batch_answered(&topic, partition, batch, answer),
+                        Some(answer) => {
+                            self.batch_answered((&topic, partition, &sent_by), batch, answer);
+                        }
                         None => {
                             let message = "the broker's answer leaves the batch out";
                             let code = ErrorCode::UnknownServerError;
@@ -294,10 +369,32 @@ impl Sender {
         }
     }
 
+    /// Believes what the answer says of other leaders.
+    fn adopt_leaders(&self, parcel: &Parcel, response: &ProduceResponse) {
+        let hint = |(topic, partition, _): &(Str, PartitionId, SentBatch)| {
+            let answer = find(response, (topic, parcel.topic_id(topic)), *partition)?;
+            let leader = &answer.current_leader;
+            let (topic, partition) = (topic.clone(), *partition);
+            let (leader, epoch) = (BrokerId(leader.leader_id), LeaderEpoch(leader.leader_epoch));
+            let hint = LeaderHint { topic, partition, leader, epoch };
+            (answer.error_code != 0 && leader != BrokerId::NONE).then_some(hint)
+        };
+        let hints: Vec<_> = parcel.batches.iter().filter_map(hint).collect();
+        if hints.is_empty() {
+            return;
+        }
+        let endpoints = response.node_endpoints.iter();
+        let brokers: Vec<_> = endpoints
+            .filter_map(|node| {
+                Broker::read(node.node_id, (&node.host, node.port), node.rack.as_ref())
+            })
+            .collect();
+        self.shared.client.adopt(&hints, &brokers);
+    }
+
     fn batch_answered(
         &mut self,
-        topic: &Str,
-        partition: PartitionId,
+        (topic, partition, sent_by): Place<'_>,
         batch: SentBatch,
         answer: &PartitionProduceResponse,
     ) {
@@ -310,29 +407,30 @@ impl Sender {
                 self.finished(topic, partition, batch, Ok(written));
             }
             code => {
-                if is_stale_metadata(code) {
+                let error = DeliveryError::Refused { code, message: reason(code, answer) };
+                let has_moved = self.attempt_failed((topic, partition, sent_by), batch, error);
+                if is_stale_metadata(code) && !has_moved {
                     self.refresh();
                 }
-                let error = DeliveryError::Refused { code, message: reason(code, answer) };
-                self.attempt_failed(topic, partition, batch, error);
             }
         }
     }
 
-    /// Sends the batch again if that may help and there is time, else tells its records.
+    /// Sends the batch again if that may help and there is time, at once if another leader is known already; else tells
+    /// its records. Returns whether another leader is known.
     fn attempt_failed(
         &mut self,
-        topic: &Str,
-        partition: PartitionId,
+        (topic, partition, sent_by): Place<'_>,
         mut batch: SentBatch,
         error: DeliveryError,
-    ) {
+    ) -> bool {
         let config = &self.shared.config;
+        let has_moved = self.shared.client.metadata().has_moved_since(sent_by, topic, partition);
         let now = Instant::now();
         let in_time = now < batch.fate.since + config.delivery_timeout;
         let may_repeat = batch.failures < config.retries;
         let mut accumulator = self.shared.accumulator();
-        let Some(queue) = accumulator.queue(topic, partition) else { return };
+        let Some(queue) = accumulator.queue(topic, partition) else { return has_moved };
         let helps = match &error {
             DeliveryError::Refused { code, .. } => {
                 queue.judge_sequence_error(batch.order, *code) || code.is_retriable()
@@ -344,14 +442,15 @@ impl Sender {
             batch.failures += 1;
             batch.fate.last = error.to_string();
             tracing::debug!(%topic, %partition, %error, "sending a batch again");
-            let backoff = self.shared.client.config().retry_backoff;
-            queue.repeat(batch, now + backoff.delay(1, rand::random()));
-            return;
+            let backoff = self.shared.client.config().retry_backoff.delay(1, rand::random());
+            queue.repeat(batch, if has_moved { now } else { now + backoff });
+            return has_moved;
         }
         drop(accumulator);
         let error =
             if helps && !in_time { timed_out(&self.shared, error.to_string()) } else { error };
         self.finished(topic, partition, batch, Err(error));
+        has_moved
     }
 
     fn finished(
@@ -398,7 +497,8 @@ impl Sender {
     }
 
     fn connect(&mut self, broker: BrokerId) {
-        if self.connecting.insert(broker) {
+        if let Entry::Vacant(entry) = self.connecting.entry(broker) {
+            entry.insert(Instant::now());
             let client = self.shared.client.clone();
             self.work.push(Box::pin(async move {
                 // The next attempt to send shows a failure.
@@ -412,12 +512,15 @@ impl Sender {
     }
 
     fn refresh(&mut self) {
+        self.refresh_after(self.shared.client.config().retry_backoff.delay(1, rand::random()));
+    }
+
+    fn refresh_after(&mut self, delay: Duration) {
         if !std::mem::replace(&mut self.refreshing, true) {
             let client = self.shared.client.clone();
             self.work.push(Box::pin(async move {
-                let backoff = client.config().retry_backoff;
                 // Leaders change no faster than that, and the next attempt to send shows a failure.
-                tokio::time::sleep(backoff.delay(1, rand::random())).await;
+                tokio::time::sleep(delay).await;
                 if let Err(error) = client.refresh_metadata(&[]).await {
                     tracing::debug!(%error, "no metadata");
                 }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use ottla_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
+};
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
 use ottla_protocol::record_batch::{
     Batch, Limits, ValidateOptions, add_sequence, single_batch, validate,
@@ -86,6 +88,8 @@ enum Fault {
     WrittenBut(ErrorCode),
     /// The leader moves away.
     Moved,
+    /// Everything is written, and the broker stands still before it says so.
+    WrittenThenPaused,
 }
 
 fn brokers(
@@ -131,12 +135,19 @@ fn brokers(
                     }
                     _ => log.append(&single_batch(bytes).unwrap()),
                 };
+                let is_elsewhere = result == Err(ErrorCode::NotLeaderOrFollower);
+                let (leader_id, leader_epoch) = cluster.leader_and_epoch(data.index as usize);
+                let hint = LeaderIdAndEpoch { leader_id, leader_epoch, ..Default::default() };
                 answer.partition_responses.push(PartitionProduceResponse {
+                    current_leader: if is_elsewhere { hint } else { Default::default() },
                     index: data.index,
                     error_code: result.err().unwrap_or(ErrorCode::None).code(),
                     base_offset: result.unwrap_or(-1),
                     ..Default::default()
                 });
+            }
+            if fault == Fault::WrittenThenPaused {
+                cluster.pause(broker);
             }
             if fault == Fault::LostAfter || request.acks == 0 {
                 return if fault == Fault::LostAfter { Reaction::Close } else { Reaction::Silence };
@@ -333,4 +344,87 @@ fn settings_that_contradict_each_other_are_refused() {
     assert_eq!(config.check(), Err(ProducerConfigError::IdempotenceNeedsAcks));
     let config = ProducerConfig { max_in_flight: 6, ..ProducerConfig::default() };
     assert_eq!(config.check(), Err(ProducerConfigError::MaxInFlight));
+}
+
+/// Sends a record of each number, every 100 ms, to the partition.
+async fn send_slowly(producer: &Producer, numbers: std::ops::Range<i32>) -> Vec<Delivery> {
+    let mut deliveries = Vec::new();
+    for number in numbers {
+        deliveries.push(producer.send(record(number, 0)).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    deliveries
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_silent_leader_was_sent_goes_to_the_next_once_and_in_order() {
+    let mut requests = 0;
+    let (cluster, logs) = brokers(2, move || {
+        requests += 1;
+        // Of the four that it gets it has written the first, and cannot say so.
+        if requests == 4 { Fault::WrittenThenPaused } else { Fault::None }
+    });
+    let producer = producer(&cluster, |_| {});
+    for number in 0..3 {
+        producer.send(record(number, 0)).await.unwrap().await.unwrap();
+    }
+    let began = Instant::now();
+    let deliveries = send_slowly(&producer, 3..38).await;
+    // As long as it takes until another broker is elected.
+    cluster.move_leader(0);
+    for (number, delivery) in (3..).zip(deliveries) {
+        assert_eq!(delivery.await.unwrap().offset, Offset(number));
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    // What it was sent, and answers now, does no harm.
+    cluster.resume();
+    let last = producer.send(record(38, 0)).await.unwrap().await.unwrap();
+    assert_eq!(last.offset, Offset(38));
+    let expected: Vec<_> = (0..39).map(|number| number.to_string()).collect();
+    assert_eq!(logs.lock().unwrap()[&0].values, expected);
+    assert_eq!(producer.buffered_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_as_many_tries_as_allowed_are_taken_back_from_a_silent_leader() {
+    for (retries, delivered) in [(1, true), (0, false)] {
+        let (cluster, _) = brokers(2, || Fault::None);
+        let producer = producer(&cluster, |config| {
+            (config.idempotence, config.retries) = (false, retries);
+        });
+        producer.send(record("first", 0)).await.unwrap().await.unwrap();
+        cluster.pause(1);
+        let delivery = producer.send(record("second", 0)).await.unwrap();
+        cluster.move_leader(0);
+        let began = Instant::now();
+        assert_eq!(delivery.await.is_ok(), delivered);
+        assert_eq!(began.elapsed() < Duration::from_secs(4), delivered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_lets_itself_be_reached_and_says_nothing_is_left_too() {
+    let (cluster, _) = brokers(2, || Fault::None);
+    let producer = producer(&cluster, |_| {});
+    producer.send(record("v", 0)).await.unwrap().await.unwrap();
+    // Never connected to before, it does not say which versions it knows.
+    cluster.pause(2);
+    let delivery = producer.send(record("v", 1)).await.unwrap();
+    cluster.move_leader(1);
+    let began = Instant::now();
+    delivery.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leader_that_a_refusal_names_is_believed() {
+    let (cluster, _) = brokers(1, || Fault::None);
+    let producer = producer(&cluster, |_| {});
+    producer.send(record("v", 0)).await.unwrap().await.unwrap();
+    cluster.freeze_metadata();
+    cluster.move_leader(0);
+    let began = Instant::now();
+    let written = producer.send(record("v", 0)).await.unwrap().await.unwrap();
+    assert_eq!(written.offset, Offset(1));
+    assert!(began.elapsed() < Duration::from_millis(80), "before any backoff has passed");
 }
