@@ -21,6 +21,7 @@ pub mod plan;
 pub mod preferred;
 pub mod producer_ids;
 pub mod reassignment;
+pub mod reclaim;
 mod store_clock;
 #[cfg(test)]
 pub(crate) mod testing;

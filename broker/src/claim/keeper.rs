@@ -48,10 +48,13 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = self.until_gone() => {}
                 () = tokio::time::sleep(pause) => {}
             }
+            let lapsed = || Err(StoreError::LeaseNotFound(self.claimed.lease));
             let answer = tokio::select! {
                 () = stop.cancelled() => break,
+                () = self.until_gone() => lapsed(),
                 answer = self.claimant.store.lease_keep_alive(self.claimed.lease) => answer,
             };
             pause = match answer {
@@ -74,6 +77,24 @@ impl Keeper {
         Ok(())
     }
 
+    /// Waits until the image shows that the claim is gone. It sees that sooner than the next renewal, and as
+    /// soon as the other brokers do, so that after an outage of the store all claim together.
+    async fn until_gone(&self) {
+        let mut images = self.image.clone();
+        let epoch = self.claimed.broker_epoch;
+        loop {
+            let image = images.load();
+            let claim = image.claim(self.claimant.broker_id.0).map(|claim| claim.create_revision);
+            if image.is_complete() && epoch <= image.revision() && claim != Some(epoch) {
+                return;
+            }
+            if images.changed().await.is_err() {
+                // Nothing more will be seen; the lease tells.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     async fn claim_again(&mut self) -> Result<(), ClaimError> {
         // Nothing was lost: it is still the same process on the same disks. What the controller knows
         // may be an earlier epoch of it.
@@ -85,7 +106,8 @@ impl Keeper {
         if let Some(broker_epoch) = self.held.first().copied() {
             self.claimant.claim.previous = PreviousLife::ProcessCrash { broker_epoch };
         }
-        self.claimed = self.claimant.claim(None).await?;
+        // Whatever is left of the former claim ends with its lease.
+        self.claimed = self.claimant.claim(Some(self.claimed.lease)).await?;
         self.held.push(self.claimed.broker_epoch);
         self.lease.remember(self.claimed.lease);
         self.epochs.send_replace(self.claimed.broker_epoch);

@@ -6,7 +6,7 @@
 //! | key of this broker's former life: same log directories, whose lock is held | it is removed | no key |
 //! | key of somebody else | wait for it to lapse; if it does not, somebody alive has this id | error |
 //! | claimed | the lease is renewed at a third of its time | claimed, or lost |
-//! | lost: the store let the lease end | claim again, as a new life | claimed |
+//! | lost: the store let the lease end, or the image shows no claim | claim again, with a new broker epoch and the same incarnation | claimed |
 //!
 //! A claim only says that somebody lives. Whether that broker may lead is the controller's word, and no
 //! safety rests on the lease.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_metadata::image::{Image, ImageReader};
+use ottla_metadata::image::{FeedConfig, Image, ImageFeed, ImageReader};
 use ottla_metadata::model::{PreviousLife, Rest};
 use ottla_metadata::store::embedded::{EmbeddedStore, Fault};
 use ottla_protocol::Uuid;
@@ -117,4 +117,32 @@ async fn store_without_an_answer_is_asked_again_and_one_claim_is_made() {
         let claimed = claimant(&store, 1, &[1]).claim(None).await.unwrap();
         assert_eq!(current(&store).await.unwrap().0, claimed.broker_epoch);
     }
+}
+
+#[tokio::test]
+async fn claim_that_the_image_no_longer_shows_is_made_anew_although_its_lease_stands() {
+    let store = EmbeddedStore::in_memory(1);
+    // The lease is not looked at for longer than this test may take.
+    let claimant = Claimant { session_timeout: 300 * TTL, ..claimant(&store, 1, &[1]) };
+    let claimed = claimant.claim(None).await.unwrap();
+    let key = KeySpace::default().format(&Key::BrokerClaim(1));
+    let config = FeedConfig::new(KeySpace::default());
+    let (feed, image) = ImageFeed::new(Arc::new(store.clone()), config);
+    let fed = tokio::spawn(feed.run(CancellationToken::new()));
+    image.clone().wait_for(claimed.broker_epoch, TTL * 10).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (epochs, mut told) = watch::channel(-1);
+    let lease = FormerLease::in_dir(dir.path());
+    let keeper = Keeper::new(claimant, claimed, lease, image, epochs);
+    let kept = tokio::spawn(keeper.run(CancellationToken::new()));
+    let delete = GuardedWrite::new().delete(KeyRange::key(key.as_bytes()));
+    commit_until_known(&store, &delete, POLICY).await.unwrap();
+    let again = told.wait_for(|epoch| claimed.broker_epoch < *epoch);
+    let epoch = *tokio::time::timeout(TTL * 10, again).await.unwrap().unwrap();
+    let (held, claim) = current(&store).await.unwrap();
+    assert_eq!((held, claim.incarnation_id), (epoch, Uuid::from_bytes([1; 16])));
+    let gone = store.lease_keep_alive(claimed.lease).await;
+    assert!(matches!(gone, Err(StoreError::LeaseNotFound(_))), "the former lease is ended");
+    kept.abort();
+    fed.abort();
 }

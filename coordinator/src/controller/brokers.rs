@@ -21,6 +21,7 @@ use super::decision::{Context, Decision};
 use super::election::{self, Directories, Elected, Election, Member, Members, Rules, Standing};
 use super::liveness::Verdict;
 use super::plan::{Change, Unit};
+use super::reclaim::claim_of_same_process;
 use crate::admin::AdminError;
 
 /// What to write, and what it means for the metrics.
@@ -33,13 +34,16 @@ pub struct Sweep {
 }
 
 /// Every registered broker, as the records say. A record whose broker has claimed anew stands for a life
-/// that is over.
+/// that is over, unless the same process did: then it is what it was, with the epoch of its claim.
 pub fn members(image: &Image) -> Members {
     let mut members = Members::default();
     for (id, record) in image.brokers() {
         let newer = image.claim(id).filter(|claim| claim.create_revision != record.broker_epoch);
         let mut member = member_of(record);
-        if newer.is_some() {
+        if let Some(claim) = claim_of_same_process(image, id) {
+            member.broker_epoch = claim.create_revision;
+            members.set_reclaimed(id, record.broker_epoch);
+        } else if newer.is_some() {
             member.standing = Standing::Fenced;
         }
         members.set(id, member);
@@ -192,11 +196,15 @@ impl Judged {
         if let Verdict::Register { broker, heard } = verdict {
             return Self::registered(image, *broker, *heard);
         }
+        if let Verdict::Reclaim { broker } = verdict {
+            return Self::reclaimed(image, *broker);
+        }
         let (broker, last) = match verdict {
             Verdict::Unfence { broker } => (*broker, true),
             Verdict::Fence { broker, .. }
             | Verdict::Drain { broker }
             | Verdict::LogDirs { broker, .. }
+            | Verdict::Reclaim { broker }
             | Verdict::Register { broker, .. } => (*broker, false),
         };
         let current = image.broker(broker)?;
@@ -206,7 +214,7 @@ impl Judged {
             Verdict::Unfence { .. } => record.fenced = false,
             Verdict::Drain { .. } => record.draining = true,
             Verdict::LogDirs { offline, .. } => record.offline_log_dirs = offline.clone(),
-            Verdict::Register { .. } => {}
+            Verdict::Reclaim { .. } | Verdict::Register { .. } => {}
         }
         Some(Self { broker, mod_revision: current.mod_revision, record, last, crashed: false })
     }
@@ -222,6 +230,20 @@ impl Judged {
             // Without a record nothing tells what became of the disks since it was forgotten.
             crashed: former.is_none_or(|record| !keeps_seats(claim, record)),
         })
+    }
+
+    /// The record with the epoch of the new claim, and else as it was. Like any epoch it comes after the
+    /// partitions: until then a successor sees that they are meant to keep their leaders.
+    fn reclaimed(image: &Image, broker: i32) -> Option<Self> {
+        let claim = claim_of_same_process(image, broker)?;
+        let former = image.broker(broker)?;
+        let record = BrokerRecord {
+            draining: former.draining,
+            offline_log_dirs: former.offline_log_dirs.clone(),
+            ..record_of(claim, Some(&former.value), former.fenced)
+        };
+        let mod_revision = former.mod_revision;
+        Some(Self { broker, mod_revision, record, last: true, crashed: false })
     }
 
     fn change(&self) -> Change {

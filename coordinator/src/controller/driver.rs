@@ -251,7 +251,10 @@ impl Driver {
                     );
                 }
             }
-            Verdict::Unfence { .. } | Verdict::Drain { .. } | Verdict::LogDirs { .. } => {}
+            Verdict::Reclaim { .. }
+            | Verdict::Unfence { .. }
+            | Verdict::Drain { .. }
+            | Verdict::LogDirs { .. } => {}
         }
     }
 

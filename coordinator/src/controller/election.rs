@@ -61,6 +61,8 @@ impl Directories {
 pub struct Members {
     members: BTreeMap<i32, Member>,
     directories: BTreeMap<i32, Directories>,
+    /// Brokers whose process has claimed anew: the first epoch that still means the same process.
+    reclaimed: BTreeMap<i32, i64>,
 }
 
 impl Members {
@@ -95,9 +97,24 @@ impl Members {
         self.directories.insert(id, directories);
     }
 
+    /// The process of `id`, which `recorded` stands for, has claimed anew: its epoch is another one, and the
+    /// disks are the same.
+    pub fn set_reclaimed(&mut self, id: i32, recorded: i64) {
+        self.reclaimed.insert(id, recorded);
+    }
+
+    /// True if `epoch` means the process that `id` is now.
+    fn is_present(&self, id: i32, epoch: i64) -> bool {
+        self.members.get(&id).is_some_and(|member| {
+            let first = self.reclaimed.get(&id).copied().unwrap_or(member.broker_epoch);
+            (first..=member.broker_epoch).contains(&epoch)
+        })
+    }
+
     /// Forgets a broker.
     pub fn remove(&mut self, id: i32) {
         self.members.remove(&id);
+        self.reclaimed.remove(&id);
         self.directories.remove(&id);
     }
 
@@ -118,7 +135,7 @@ impl Members {
 
 impl FromIterator<(i32, Member)> for Members {
     fn from_iter<T: IntoIterator<Item = (i32, Member)>>(members: T) -> Self {
-        Self { members: members.into_iter().collect(), directories: BTreeMap::new() }
+        Self { members: members.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -169,7 +186,7 @@ pub struct Elected {
 /// 1. Whoever is not active, or whose directory failed, leaves the ISR. While the ISR is smaller than `min.insync.replicas` those who
 ///    leave it are eligible (ELR), since acks=all stood still without them.
 /// 2. A reassignment whose target is in sync is completed.
-/// 3. A leader in the ISR, in the life that it was elected in, stays. Otherwise one is found, in the order
+/// 3. A leader in the ISR, in the life that it was elected in, stays, also under a new epoch of the same process. Otherwise one is found, in the order
 ///    ISR, ELR, last known leader, unclean (where allowed), within each in the order of the replicas.
 /// 4. Any change of the leader or of its life raises the leader epoch, and so does a replica less: what it
 ///    still asks of the leader is then of an epoch that is over.
@@ -196,14 +213,12 @@ pub(super) fn settle_leader(
     let election = if keeps_leader(next, members) {
         Election::Kept
     } else {
-        let election = choose_leader(next, members, rules);
-        next.leader_broker_epoch =
-            members.member(next.leader).map_or(-1, |member| member.broker_epoch);
-        if election == Election::Eligible {
-            settle_eligible(next, before, rules);
-        }
-        election
+        choose_leader(next, members, rules)
     };
+    next.leader_broker_epoch = members.member(next.leader).map_or(-1, |member| member.broker_epoch);
+    if election == Election::Eligible {
+        settle_eligible(next, before, rules);
+    }
     let has_lost_a_replica = before.replicas.iter().any(|id| !next.replicas.contains(id));
     if next.leader != before.leader
         || next.leader_broker_epoch != before.leader_broker_epoch
@@ -331,10 +346,7 @@ fn keeps_leader(next: &Partition, members: &Members) -> bool {
     if next.leader == NO_LEADER {
         return false;
     }
-    let same_life = members
-        .member(next.leader)
-        .is_some_and(|member| member.broker_epoch == next.leader_broker_epoch);
-    same_life && next.isr.contains(&next.leader)
+    members.is_present(next.leader, next.leader_broker_epoch) && next.isr.contains(&next.leader)
 }
 
 fn choose_leader(next: &mut Partition, members: &Members, rules: Rules) -> Election {

@@ -3,13 +3,15 @@
 //!
 //! | claim | record | heard | verdict |
 //! |---|---|---|---|
+//! | new epoch, same process | any | any | take the epoch over: fenced or not as it was |
+//! | new epoch, same process | unfenced | its process is gone: the claim was under way | fence at once |
 //! | new epoch | any | no | register, fenced |
 //! | new epoch | any | yes, image at the claim | register, unfenced |
 //! | same epoch | fenced | yes, since it was fenced, image at the record | unfence |
 //! | any | unfenced | connection broke, reconnect refused: the process is gone | fence at once |
 //! | gone | unfenced, draining | any | fence at once: it stopped as it said it would |
 //! | gone | unfenced | two heartbeats missed | fence, unless so many lapse together that the cause must be elsewhere: then probe first |
-//! | gone | unfenced | yes | fence after a grace time: it cannot renew its lease, so its image is stale |
+//! | gone | unfenced | yes | fence after a grace time: it cannot renew its lease, so its image is stale; never more than half of all, since who is left could not take over |
 //! | same epoch | unfenced | no | nothing: it reaches the store, only this node does not hear it |
 //!
 //! This struct keeps what the store does not know (who was heard when) and writes nothing.
@@ -21,6 +23,7 @@ use ottla_metadata::image::Image;
 use ottla_protocol::Uuid;
 use ottla_protocol::time::Now;
 
+use super::reclaim::claim_of_same_process;
 use super::store_clock::StoreClock;
 
 /// Times of liveness. All nodes should agree on them.
@@ -99,6 +102,11 @@ pub enum Verdict {
         /// Whether it was heard already, so that it need not be fenced first.
         heard: bool,
     },
+    /// The process that the record stands for claimed anew: nothing but its epoch changes.
+    Reclaim {
+        /// Who.
+        broker: i32,
+    },
     /// Fence it.
     Fence {
         /// Whom.
@@ -151,7 +159,7 @@ pub struct Liveness {
     settings: Settings,
     clock: StoreClock,
     seen: BTreeMap<i32, Seen>,
-    /// When brokers were fenced because they lapsed; store-healthy time, the last TTL only.
+    /// When brokers were fenced because they lost their claims; store-healthy time, the last TTL only.
     lapsed_at: Vec<Duration>,
 }
 
@@ -218,14 +226,17 @@ impl Liveness {
                 seen.image_revision_min = Some(revision);
                 seen.probed_at = None;
                 seen.silent_probes = 0;
-                if *reason == FenceReason::Lapsed {
+                if matches!(reason, FenceReason::Lapsed | FenceReason::StaleImage) {
                     self.lapsed_at.push(lapsed_at);
                 }
             }
             Verdict::Register { broker, .. } => {
                 self.seen.entry(*broker).or_default().image_revision_min = Some(0);
             }
-            Verdict::Unfence { .. } | Verdict::Drain { .. } | Verdict::LogDirs { .. } => {}
+            Verdict::Reclaim { .. }
+            | Verdict::Unfence { .. }
+            | Verdict::Drain { .. }
+            | Verdict::LogDirs { .. } => {}
         }
     }
 
@@ -243,17 +254,44 @@ impl Liveness {
             ids.binary_search(id).is_ok() || at.saturating_sub(seen.heard_at) < keep
         });
         let mut judgement = Judgement::default();
-        let mut lapsed = Vec::new();
+        let (mut lapsed, mut stale) = (Vec::new(), Vec::new());
         for broker in ids {
             let first_look = || Seen { heard_at: at, ..Seen::default() };
             let seen = self.seen.entry(broker).or_insert_with(first_look);
             match judge_broker(broker, image, seen, (at, &self.settings)) {
                 Finding::Verdicts(verdicts) => judgement.verdicts.extend(verdicts),
                 Finding::Lapsed => lapsed.push(broker),
+                Finding::Stale => stale.push(broker),
             }
         }
         self.judge_lapsed(lapsed, image, at, &mut judgement);
+        self.judge_stale(stale, image, at, &mut judgement);
         judgement
+    }
+
+    /// Fences those whose images are stale, unless more than half of all have no claim: then nobody would
+    /// be left to lead, and the cause is a store that they do not reach. Their grace time begins when it
+    /// serves the others again.
+    fn judge_stale(
+        &mut self,
+        stale: Vec<i32>,
+        image: &Image,
+        at: Duration,
+        judgement: &mut Judgement,
+    ) {
+        let unfenced = image.brokers().filter(|(_, record)| !record.fenced);
+        let (claimed, unclaimed): (Vec<i32>, Vec<i32>) =
+            unfenced.map(|(id, _)| id).partition(|id| image.claim(*id).is_some());
+        if claimed.len() < unclaimed.len() + self.lapsed_at.len() {
+            for broker in unclaimed {
+                if let Some(seen) = self.seen.get_mut(&broker) {
+                    seen.claim_gone_at = Some(at);
+                }
+            }
+            return;
+        }
+        let fence = |broker| Verdict::Fence { broker, reason: FenceReason::StaleImage };
+        judgement.verdicts.extend(stale.into_iter().map(fence));
     }
 
     /// Fences those who lapsed, unless they are more than half of all: then the cause may be a cut between
@@ -289,7 +327,10 @@ impl Liveness {
 /// What one broker's evidence says.
 enum Finding {
     Verdicts(Vec<Verdict>),
+    /// Without a claim, and silent.
     Lapsed,
+    /// Without a claim for the grace time, and heard.
+    Stale,
 }
 
 fn judge_broker(
@@ -312,9 +353,7 @@ fn judge_broker(
     if let Some(epoch) = claimed_epoch
         && record.is_none_or(|record| record.broker_epoch != epoch)
     {
-        let heard = unsupported_features(image, broker).is_empty()
-            && heard_from(seen, epoch).is_some_and(|heartbeat| epoch <= heartbeat.image_revision);
-        return Finding::Verdicts(vec![Verdict::Register { broker, heard }]);
+        return judge_new_claim(broker, image, seen, epoch);
     }
     let Some(record) = record else { return Finding::Verdicts(Vec::new()) };
     let heartbeat = heard_from(seen, record.broker_epoch);
@@ -339,7 +378,7 @@ fn judge_broker(
             return Finding::Lapsed;
         }
         if settings.grace() <= at.saturating_sub(gone_at) {
-            return fence(FenceReason::StaleImage);
+            return Finding::Stale;
         }
     }
     let mut verdicts = Vec::new();
@@ -353,6 +392,22 @@ fn judge_broker(
         }
     }
     Finding::Verdicts(verdicts)
+}
+
+/// A claim that the record does not stand for.
+fn judge_new_claim(broker: i32, image: &Image, seen: &Seen, epoch: i64) -> Finding {
+    let record = image.broker(broker).filter(|_| claim_of_same_process(image, broker).is_some());
+    if let Some(record) = record {
+        let is_gone = seen.gone_epoch.is_some_and(|gone| record.broker_epoch <= gone);
+        if is_gone && !record.fenced {
+            let reason = FenceReason::ProcessGone;
+            return Finding::Verdicts(vec![Verdict::Fence { broker, reason }]);
+        }
+        return Finding::Verdicts(vec![Verdict::Reclaim { broker }]);
+    }
+    let heard = unsupported_features(image, broker).is_empty()
+        && heard_from(seen, epoch).is_some_and(|heartbeat| epoch <= heartbeat.image_revision);
+    Finding::Verdicts(vec![Verdict::Register { broker, heard }])
 }
 
 /// The finalised features whose level is outside the range that the broker's claim names; such a broker

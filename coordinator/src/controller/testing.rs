@@ -117,10 +117,24 @@ impl World {
         self.revision
     }
 
-    /// A claim, as a broker makes it; returns its broker epoch.
+    /// A claim, as a broker makes it in a new process; returns its broker epoch.
     pub fn claim(&mut self, broker: i32, previous: PreviousLife) -> i64 {
         self.unclaim(broker);
-        self.put(Key::BrokerClaim(broker), &claim(broker, previous))
+        let mut incarnation = [0; 16];
+        incarnation[..8].copy_from_slice(&self.revision.to_be_bytes());
+        let incarnation_id = Uuid::from_bytes(incarnation);
+        let claim = BrokerClaim { incarnation_id, ..claim(broker, previous) };
+        self.put(Key::BrokerClaim(broker), &claim)
+    }
+
+    /// The process that the record stands for claims anew; returns its new broker epoch.
+    pub fn reclaim(&mut self, broker: i32) -> i64 {
+        self.unclaim(broker);
+        let record = self.image.broker(broker).expect("a record");
+        let previous = PreviousLife::ProcessCrash { broker_epoch: record.broker_epoch };
+        let incarnation_id = record.incarnation_id;
+        let claim = BrokerClaim { incarnation_id, ..claim(broker, previous) };
+        self.put(Key::BrokerClaim(broker), &claim)
     }
 
     /// The claim goes, as when its lease ends.
@@ -133,7 +147,9 @@ impl World {
     /// A broker that is registered and active; returns its epoch.
     pub fn start_broker(&mut self, broker: i32) -> i64 {
         let epoch = self.claim(broker, PreviousLife::None);
-        self.put(Key::Broker(broker), &record(broker, epoch));
+        let incarnation_id = self.image.claim(broker).expect("a claim").incarnation_id;
+        let record = BrokerRecord { incarnation_id, ..record(broker, epoch) };
+        self.put(Key::Broker(broker), &record);
         epoch
     }
 

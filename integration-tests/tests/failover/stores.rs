@@ -8,7 +8,7 @@ use std::{
 
 use ottla_integration_tests::harness::{Cluster, Shape};
 
-use super::{assert_sound, load, three_brokers};
+use super::{TOPIC, assert_sound, load, three_brokers};
 
 /// Longer than any lease of a broker or coordinator.
 const OUTAGE: Duration = Duration::from_secs(5);
@@ -61,6 +61,7 @@ fn killed_leader_of_etcd_disturbs_nobody() {
 fn data_goes_on_while_all_of_etcd_stands_still() {
     let mut cluster = three_brokers(&Shape { etcds: 3, ..Shape::default() });
     let load = load(&cluster);
+    let leaders = [0, 1, 2].map(|partition| cluster.leader_of(TOPIC, partition));
     for id in 1..=3 {
         cluster.etcd(id).pause();
     }
@@ -71,9 +72,13 @@ fn data_goes_on_while_all_of_etcd_stands_still() {
     for id in 1..=3 {
         cluster.etcd(id).resume();
     }
+    // Every claim has lapsed, and none of it makes a broker a dead one.
+    cluster.create_topic("at-once", 1, 3, &[]);
     load.await_each();
     cluster.await_in_sync();
     load.await_each();
-    assert_sound(load);
     cluster.create_topic("afterwards", 1, 3, &[]);
+    let after = [0, 1, 2].map(|partition| cluster.leader_of(TOPIC, partition));
+    assert_eq!(after, leaders, "nobody else was elected");
+    assert_sound(load);
 }

@@ -246,3 +246,99 @@ fn wiped_disk_costs_the_seats_and_the_replica_starts_in_the_new_directory() {
     let only = world.partition(topic, 1);
     assert_eq!((only.leader, only.log_dir_of(1)), (1, new));
 }
+
+/// Three brokers, and what broker 2 leads although broker 1 is preferred: shared, and with an ISR below the minimum.
+fn led_by_the_second() -> (World, Uuid) {
+    let mut world = World::new();
+    let epochs = [1, 2, 3].map(|broker| world.start_broker(broker));
+    let mut shared = partition(&[1, 2, 3], epochs[1]);
+    shared.leader = 2;
+    let mut narrow = shared.clone();
+    (narrow.isr, narrow.elr) = (vec![2], vec![3]);
+    let topic = world.topic("t", &[shared, narrow]);
+    world.configure("t", "min.insync.replicas", "2");
+    (world, topic)
+}
+
+#[test]
+fn process_that_claims_anew_leads_on_in_a_new_epoch_and_all_seats_stay() {
+    for reclaimed in [&[2][..], &[1, 3], &[1, 2, 3]] {
+        let (mut world, topic) = led_by_the_second();
+        let before = [0, 1].map(|number| world.partition(topic, number).clone());
+        for broker in reclaimed {
+            world.reclaim(*broker);
+        }
+        let verdicts: Vec<_> =
+            reclaimed.iter().map(|broker| Verdict::Reclaim { broker: *broker }).collect();
+        assert!((1..=3).all(|broker| members(world.image()).is_active(broker)));
+        let sweep = run(&mut world, &verdicts);
+        let bumps = i32::from(reclaimed.contains(&2));
+        assert_eq!(sweep.elections, vec![Election::Kept; 2 * bumps as usize]);
+        let broker_epoch = world.image().broker(2).unwrap().broker_epoch;
+        for (number, mut expected) in (0..).zip(before) {
+            expected.leader_epoch += bumps;
+            expected.leader_broker_epoch = broker_epoch;
+            assert_eq!(*world.partition(topic, number), expected, "{reclaimed:?}");
+        }
+        for broker in 1..=3 {
+            let record = world.image().broker(broker).unwrap();
+            assert_eq!(record.broker_epoch, world.image().claim(broker).unwrap().create_revision);
+            assert!(record.is_active());
+        }
+        assert!(run(&mut world, &[]).units.is_empty());
+    }
+}
+
+#[test]
+fn epochs_that_were_taken_over_in_part_are_finished_by_a_successor_with_the_same_leaders() {
+    let mut world = World::new();
+    world.start_broker(1);
+    let former = world.start_broker(2);
+    let mut led = partition(&[1, 2], former);
+    led.leader = 2;
+    let topic = world.topic("t", &vec![led; 300]);
+    world.reclaim(2);
+    let reclaim = [Verdict::Reclaim { broker: 2 }];
+    let cut = sweep(world.image(), &ConfigMap::new(), &reclaim);
+    world.commit_some(cut.units, 1);
+    assert_eq!(world.image().broker(2).unwrap().broker_epoch, former);
+    // The claim lapses once more before anybody goes on.
+    let epoch = world.reclaim(2);
+    run(&mut world, &[]);
+    run(&mut world, &reclaim);
+    assert_eq!(world.image().broker(2).unwrap().broker_epoch, epoch);
+    assert!((0..300).all(|number| {
+        let partition = world.partition(topic, number);
+        partition.leader == 2 && partition.leader_broker_epoch == epoch && partition.isr == [1, 2]
+    }));
+}
+
+#[test]
+fn claim_of_the_same_process_changes_nothing_else_of_the_record() {
+    for (fenced, draining) in [(true, false), (false, true), (true, true)] {
+        let mut world = World::new();
+        world.start_broker(1);
+        world.change_broker(1, |record| {
+            (record.fenced, record.draining) = (fenced, draining);
+            record.offline_log_dirs = vec![Uuid::from_bytes([9; 16])];
+        });
+        let before = world.image().broker(1).unwrap().value.clone();
+        let broker_epoch = world.reclaim(1);
+        run(&mut world, &[Verdict::Reclaim { broker: 1 }]);
+        let expected = BrokerRecord { broker_epoch, ..before };
+        assert_eq!(world.image().broker(1).unwrap().value, expected);
+    }
+}
+
+#[test]
+fn another_process_or_machine_takes_no_epoch_over() {
+    let mut world = World::new();
+    let former = world.start_broker(1);
+    world.claim(1, PreviousLife::ProcessCrash { broker_epoch: former });
+    let reclaim = [Verdict::Reclaim { broker: 1 }];
+    assert!(sweep(world.image(), &ConfigMap::new(), &reclaim).units.is_empty());
+    world.change_broker(1, |record| record.boot_id = "another".to_owned());
+    world.reclaim(1);
+    assert!(sweep(world.image(), &ConfigMap::new(), &reclaim).units.is_empty());
+    assert!(!members(world.image()).is_active(1));
+}

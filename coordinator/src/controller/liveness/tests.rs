@@ -241,14 +241,82 @@ fn nobody_is_fenced_for_an_outage_of_the_store() {
     }
     assert_eq!(cluster.run(60), []);
     cluster.liveness.handle_store(true, cluster.now());
+    // Nobody is heard before the verdict, and nobody is in doubt for it.
     for broker in 1..=3 {
-        let former = cluster.epoch(broker);
-        cluster.world.claim(broker, PreviousLife::ProcessCrash { broker_epoch: former });
+        cluster.world.reclaim(broker);
         cluster.heard.insert(broker);
     }
-    let verdicts = cluster.run(5);
-    assert!(verdicts.iter().all(|verdict| !matches!(verdict, Verdict::Fence { .. })));
+    let verdicts = cluster.judge().verdicts;
+    assert_eq!(verdicts, [1, 2, 3].map(|broker| Verdict::Reclaim { broker }), "in one sweep");
     assert!((1..=3).all(|broker| !cluster.is_fenced(broker)));
+    assert_eq!(cluster.run(20), []);
+}
+
+#[test]
+fn grace_of_lost_claims_begins_when_the_store_is_back() {
+    let mut cluster = Cluster::of(3);
+    cluster.liveness.handle_store(false, cluster.now());
+    cluster.world.unclaim(1);
+    assert_eq!(cluster.run(60), []);
+    cluster.liveness.handle_store(true, cluster.now());
+    assert_eq!(cluster.run(6), []);
+    assert_eq!(cluster.run(2), [fence(1, FenceReason::StaleImage)]);
+}
+
+#[test]
+fn successor_takes_the_epochs_over_of_all_who_lost_their_claims_with_its_predecessor() {
+    let mut cluster = Cluster::of(3);
+    for broker in 1..=3 {
+        cluster.world.unclaim(broker);
+    }
+    cluster.liveness = Liveness::new(Settings::default());
+    assert_eq!(cluster.run(1), []);
+    for broker in 1..=3 {
+        cluster.world.reclaim(broker);
+    }
+    assert_eq!(cluster.run(1), [1, 2, 3].map(|broker| Verdict::Reclaim { broker }));
+    assert!((1..=3).all(|broker| !cluster.is_fenced(broker)));
+}
+
+#[test]
+fn brokers_that_are_all_cut_off_from_the_store_and_heard_are_left_alone() {
+    let mut cluster = Cluster::of(3);
+    for broker in 1..=3 {
+        cluster.world.unclaim(broker);
+        assert_eq!(cluster.run(1), []);
+    }
+    assert_eq!(cluster.run(60), []);
+    cluster.world.reclaim(1);
+    cluster.world.reclaim(2);
+    let reclaimed = [1, 2].map(|broker| Verdict::Reclaim { broker });
+    assert_eq!(cluster.judge().verdicts, reclaimed);
+    assert_eq!(cluster.run(5), [], "the grace time begins anew");
+    assert_eq!(cluster.run(2), [fence(3, FenceReason::StaleImage)]);
+}
+
+#[test]
+fn claim_that_was_under_way_when_its_process_ended_brings_nobody_back() {
+    let mut cluster = Cluster::of(3);
+    let former = cluster.epoch(1);
+    cluster.heard.remove(&1);
+    cluster.liveness.handle_probe(1, former, Probe::Refused, cluster.now());
+    cluster.world.reclaim(1);
+    let verdicts = [fence(1, FenceReason::ProcessGone), Verdict::Reclaim { broker: 1 }];
+    assert_eq!(cluster.run(5), verdicts);
+    assert!(cluster.is_fenced(1));
+}
+
+#[test]
+fn fenced_broker_that_claims_anew_in_the_same_process_stays_fenced_until_it_is_heard() {
+    let mut cluster = Cluster::of(3);
+    cluster.heard.remove(&1);
+    cluster.world.unclaim(1);
+    assert_eq!(cluster.run(3), [fence(1, FenceReason::Lapsed)]);
+    cluster.world.reclaim(1);
+    assert_eq!(cluster.run(1), [Verdict::Reclaim { broker: 1 }]);
+    assert!(cluster.is_fenced(1));
+    cluster.heard.insert(1);
+    assert_eq!(cluster.run(1), [Verdict::Unfence { broker: 1 }]);
 }
 
 #[test]
