@@ -136,7 +136,8 @@ async fn claim_that_the_image_no_longer_shows_is_made_anew_although_its_lease_st
     let keeper = Keeper::new(claimant, claimed, lease, image, epochs);
     let kept = tokio::spawn(keeper.run(CancellationToken::new()));
     let delete = GuardedWrite::new().delete(KeyRange::key(key.as_bytes()));
-    commit_until_known(&store, &delete, POLICY).await.unwrap();
+    let deleted = commit_until_known(&store, &delete, POLICY).await.unwrap();
+    assert!(matches!(deleted, Outcome::Committed { .. }));
     let again = told.wait_for(|epoch| claimed.broker_epoch < *epoch);
     let epoch = *tokio::time::timeout(TTL * 10, again).await.unwrap().unwrap();
     let (held, claim) = current(&store).await.unwrap();
