@@ -135,7 +135,9 @@ async fn claim_that_the_image_no_longer_shows_is_made_anew_although_its_lease_st
     let lease = FormerLease::in_dir(dir.path());
     let keeper = Keeper::new(claimant, claimed, lease, image, epochs);
     let kept = tokio::spawn(keeper.run(CancellationToken::new()));
-    let delete = GuardedWrite::new().delete(KeyRange::key(key.as_bytes()));
+    let delete = GuardedWrite::new()
+        .when(Compare::CreateRevision(key.clone().into(), claimed.broker_epoch))
+        .delete(KeyRange::key(&key));
     let deleted = commit_until_known(&store, &delete, POLICY).await.unwrap();
     assert!(matches!(deleted, Outcome::Committed { .. }));
     let again = told.wait_for(|epoch| claimed.broker_epoch < *epoch);
