@@ -114,7 +114,7 @@ fn claim(previous: PreviousLife) -> BrokerClaim {
         rack: None,
         log_dirs: vec![Uuid::from_bytes([1; 16])],
         boot_id: "boot".to_owned(),
-        incarnation_id: Uuid::from_bytes([2; 16]),
+        incarnation_id: Uuid::from_bytes(rand::random()),
         version: "test".to_owned(),
         previous,
         features: BTreeMap::new(),
