@@ -34,6 +34,10 @@ test: tools ## every test, against real etcd and real clients
 	ETCD="$$(ops/local/etcd-path)" cargo test --workspace --exclude ottla-client
 	ops/local/with-cluster cargo test -p ottla-client
 
+soak: tools ## the long forms of the experiments: fifty power cuts under load
+	cargo build --workspace --bins
+	ETCD="$$(ops/local/etcd-path)" OTTLA_SOAK_CUTS=$(or $(CUTS),50) cargo test -p ottla-integration-tests --test bad_days lease
+
 sim: tools ## run SEEDS=1000 seeds of the simulator, from FIRST_SEED=1 on
 	OTTLA_SIM_SEEDS=$(or $(SEEDS),1000) OTTLA_SIM_FIRST_SEED=$(or $(FIRST_SEED),1) \
 		cargo test -p ottla-integration-tests --test simulation
