@@ -66,6 +66,22 @@ fn describe(session: &mut Session, kind: i8, name: &str, keys: Option<&[&str]>) 
     format!("{} {}", code(result.error_code), configs.join(" | "))
 }
 
+/// As [`describe`], once the answer has stood for a while: Apache Kafka answers a change before its broker has heard of it.
+fn describe_settled(session: &mut Session, name: &str, keys: &[&str]) -> String {
+    let mut text = describe(session, TOPIC, name, Some(keys));
+    let mut same = 0;
+    for _ in 0..100 {
+        if 5 < same {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let again = describe(session, TOPIC, name, Some(keys));
+        same = if again == text { same + 1 } else { 0 };
+        text = again;
+    }
+    text
+}
+
 fn describe_topic(session: &mut Session) {
     let keys = [
         "cleanup.policy",
@@ -138,7 +154,7 @@ fn alter(session: &mut Session) {
     for (step, name, operation, value) in steps {
         let outcome = alter_one(session, "tuned", name, operation, value);
         session.note(step, outcome);
-        let text = describe(session, TOPIC, "tuned", Some(&[name]));
+        let text = describe_settled(session, "tuned", &[name]);
         session.note(&format!("after {step}"), text);
     }
     let outcome = alter_one(session, "missing", "retention.ms", SET, Some("1"));
@@ -191,7 +207,7 @@ fn replace(session: &mut Session) {
             AlterConfigsRequest { resources: vec![resource], validate_only, ..Default::default() };
         let outcome = code(session.call(2, &request).responses[0].error_code);
         session.note(step, outcome);
-        let text = describe(session, TOPIC, "tuned", Some(&["flush.ms", "retention.ms"]));
+        let text = describe_settled(session, "tuned", &["flush.ms", "retention.ms"]);
         session.note(&format!("after {step}"), text);
     }
 }
