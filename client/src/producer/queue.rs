@@ -45,6 +45,9 @@ pub(super) struct PartitionQueue {
     /// What the batches are stamped with; follows the producer's when nothing is under way.
     identity: Option<Identity>,
     next_sequence: i32,
+    /// Whether the partition's leader has acknowledged a batch of this identity. Before that it takes whatever sequence
+    /// number comes first, so that a batch must not overtake one that was refused.
+    is_known: bool,
     /// The sequence is broken: once nothing is under way, begin a new epoch.
     broken: bool,
 }
@@ -68,6 +71,9 @@ impl PartitionQueue {
     ) -> bool {
         if !self.retries.is_empty() {
             return self.in_flight.is_empty() && self.retry_at.is_none_or(|at| at <= now);
+        }
+        if self.identity.is_some() && !self.is_known && !self.in_flight.is_empty() {
+            return false;
         }
         // Counted from the oldest batch that is not done, since a broker knows a repeated batch among the last five only.
         let oldest = self.in_flight.iter().map(|(order, _)| *order).min();
@@ -97,6 +103,7 @@ impl PartitionQueue {
         if self.in_flight.is_empty() && self.identity != producer {
             self.identity = producer;
             self.next_sequence = 0;
+            self.is_known = false;
         }
         if let Some(identity) = self.identity {
             builder.set_producer(identity.id, identity.epoch, self.next_sequence);
@@ -113,7 +120,8 @@ impl PartitionQueue {
     }
 
     /// A batch was answered for good, well or not.
-    pub(super) fn finished(&mut self, order: u64) {
+    pub(super) fn finished(&mut self, order: u64, well: bool) {
+        self.is_known |= well;
         self.in_flight.retain(|(under_way, _)| *under_way != order);
         self.retry_at = None;
     }
@@ -158,6 +166,7 @@ impl PartitionQueue {
     /// Begins a new epoch: what is to be sent again gets sequence numbers from 0.
     pub(super) fn begin_epoch(&mut self, identity: Identity) {
         self.broken = false;
+        self.is_known = false;
         self.identity = Some(identity);
         self.next_sequence = 0;
         for queued in &mut self.retries {

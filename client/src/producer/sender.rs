@@ -461,7 +461,7 @@ impl Sender {
         result: Result<Written, DeliveryError>,
     ) {
         if let Some(queue) = self.shared.accumulator().queue(topic, partition) {
-            queue.finished(batch.order);
+            queue.finished(batch.order, result.is_ok());
         }
         self.settle(batch.fate, result);
     }

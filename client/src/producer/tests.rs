@@ -49,11 +49,12 @@ impl Log {
                 return Err(ErrorCode::InvalidProducerEpoch);
             }
             if self.epoch < header.producer_epoch.0 {
-                self.next_sequence = None;
+                self.next_sequence = self.next_sequence.and(Some(0));
                 self.late.clear();
                 self.epoch = header.producer_epoch.0;
             }
-            if header.base_sequence != self.next_sequence.unwrap_or(0) {
+            // As Kafka: somebody unknown may begin anywhere, since what was known of it may have expired.
+            if self.next_sequence.is_some_and(|next| next != header.base_sequence) {
                 return Err(ErrorCode::OutOfOrderSequenceNumber);
             }
             self.next_sequence = Some(add_sequence(header.base_sequence, header.records_count));
@@ -84,6 +85,8 @@ enum Fault {
     LostAfter,
     /// Nothing is written, and this is the answer for one batch.
     Refused(ErrorCode),
+    /// As `Refused`, and the broker takes its time to say so: what it is sent meanwhile it reads after that.
+    RefusedLate(ErrorCode),
     /// Written, but this is the answer for one batch.
     WrittenBut(ErrorCode),
     /// The leader moves away.
@@ -129,7 +132,9 @@ fn brokers(
                     {
                         Err(ErrorCode::InvalidRecord)
                     }
-                    Fault::Refused(code) if code.is_retriable() => Err(code),
+                    Fault::Refused(code) | Fault::RefusedLate(code) if code.is_retriable() => {
+                        Err(code)
+                    }
                     Fault::WrittenBut(code) => {
                         log.append(&single_batch(bytes).unwrap()).and(Err(code))
                     }
@@ -153,7 +158,12 @@ fn brokers(
                 return if fault == Fault::LostAfter { Reaction::Close } else { Reaction::Silence };
             }
             let response = ProduceResponse { responses: vec![answer], ..Default::default() };
-            Reaction::answer(header, &response)
+            match (Reaction::answer(header, &response), fault) {
+                (Reaction::Answer(frame), Fault::RefusedLate(_)) => {
+                    Reaction::AnswerAfter(Duration::from_millis(50), frame)
+                }
+                (answer, _) => answer,
+            }
         }),
     );
     *cell.lock().unwrap() = Some(cluster.clone());
@@ -231,12 +241,34 @@ async fn every_record_is_written_once_and_in_order_whatever_fails() {
         Fault::Moved,
         Fault::Refused(ErrorCode::NotEnoughReplicas),
         Fault::Refused(ErrorCode::CoordinatorLoadInProgress),
+        Fault::RefusedLate(ErrorCode::NotLeaderOrFollower),
         Fault::WrittenBut(ErrorCode::NotEnoughReplicasAfterAppend),
         Fault::WrittenBut(ErrorCode::RequestTimedOut),
     ];
     for seed in 0..60 {
         survives(seed, FAULTS).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn second_batch_does_not_overtake_a_first_that_the_leader_was_not_ready_for() {
+    let mut requests = 0;
+    let (cluster, logs) = brokers(1, move || {
+        requests += 1;
+        let is_first = requests == 1;
+        if is_first { Fault::RefusedLate(ErrorCode::NotLeaderOrFollower) } else { Fault::None }
+    });
+    let producer = producer(&cluster, |_| {});
+    let mut deliveries = Vec::new();
+    for number in 0..100 {
+        deliveries.push(producer.send(record(number, 0)).await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    for (number, delivery) in (0..).zip(deliveries) {
+        assert_eq!(delivery.await.unwrap().offset, Offset(number));
+    }
+    let expected: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    assert_eq!(logs.lock().unwrap()[&0].values, expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,8 +30,6 @@ use crate::harness::eventually;
 const WITHIN: Duration = Duration::from_secs(60);
 /// How long a record may take to be acknowledged; longer than any outage that a test makes.
 const DELIVERY: Duration = Duration::from_secs(60);
-/// How long one request may take: a leader that stands still keeps nobody for longer.
-const REQUEST: Duration = Duration::from_secs(5);
 /// How long the last read may take.
 const LAST_READ: Duration = Duration::from_secs(45);
 /// Records of one producer that are not acknowledged yet.
@@ -365,7 +363,6 @@ fn content(record: &ConsumerRecord) -> Content {
 fn client(bootstrap: &str) -> Client {
     let config = ClientConfig::new(bootstrap).expect("addresses");
     Client::new(ClientConfig {
-        request_timeout: REQUEST,
         // A load that outlives its cluster must not disturb the one that has the ports then.
         allow_auto_create_topics: false,
         ..config
