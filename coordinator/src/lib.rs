@@ -9,6 +9,7 @@ pub mod config;
 pub mod controller;
 mod coordinator;
 mod data_dir;
+pub mod group;
 mod heartbeats;
 mod internode;
 pub mod leadership;

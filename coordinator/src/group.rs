@@ -1,0 +1,13 @@
+//! Groups: who is a member, who has which partitions, and what has been committed.
+//!
+//! Everything here is a state machine without IO: requests, the image and the time go in, [`Effects`] come
+//! out. The shard that a group belongs to writes the records to its journal and sends the answers, those
+//! that depend on a write only when it is durable.
+
+pub mod context;
+pub mod effects;
+pub mod settings;
+
+pub use context::{Client, Context};
+pub use effects::{After, Answer, Effects, Response, Ticket};
+pub use settings::GroupSettings;
