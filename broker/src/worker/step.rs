@@ -29,7 +29,8 @@ pub struct Worker<I: LogIo> {
     inbox: Arc<Inbox>,
     shelf: Shelf<I>,
     start_sync: StartSync<I>,
-    pub(super) slots: Vec<Option<Slot<I>>>,
+    /// Boxed, for the list doubles as it grows: an empty place is to cost a word.
+    pub(super) slots: Vec<Option<Box<Slot<I>>>>,
     /// When logs want to be looked at though nothing arrives; by time, then slot.
     timers: BTreeSet<(Duration, u32)>,
     /// When producers that have been silent for long are next looked for.
@@ -212,7 +213,7 @@ impl<I: LogIo> Worker<I> {
     }
 
     pub(super) fn slot(&self, key: SlotKey) -> Option<&Slot<I>> {
-        let slot = self.slots.get(key.index as usize)?.as_ref()?;
+        let slot = self.slots.get(key.index as usize)?.as_deref()?;
         (slot.key == key).then_some(slot)
     }
 
@@ -233,7 +234,7 @@ impl<I: LogIo> Worker<I> {
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);
         }
-        self.slots[at] = Some(Slot::new(handle, settings, log, opened));
+        self.slots[at] = Some(Box::new(Slot::new(handle, settings, log, opened)));
         if self.failure.is_some() {
             self.handle(at, Input::Failed);
         } else {
