@@ -3,55 +3,37 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use ottla_broker::broker::{Broker, Environment, Handle, StartError};
 use ottla_broker::claim::ClaimError;
 use ottla_broker::config::Config;
 use ottla_broker::machine;
-use ottla_broker::relay::StreamTransport;
 use ottla_client::admin::NewTopic;
-use ottla_client::connection::{Address, BoxedStream, ConnectError, Connector};
 use ottla_client::consumer::Start;
 use ottla_client::{
     Admin, Client, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, ProducerRecord,
 };
-use ottla_coordinator::Coordinator;
-use ottla_metadata::store::embedded::EmbeddedStore;
 use ottla_protocol::Str;
 use ottla_protocol::types::PartitionId;
 use ottla_storage::RealIo;
 use tokio::time::Instant;
 
-/// Connects to a coordinator of this process, whatever the address.
-struct InProcess(Arc<ottla_coordinator::Handle>);
-
-impl Connector for InProcess {
-    fn connect<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, Result<BoxedStream, ConnectError>> {
-        let (mine, theirs) = tokio::io::duplex(64 * 1024);
-        self.0.serve_connection(theirs);
-        async move { Ok(Box::new(mine) as BoxedStream) }.boxed()
-    }
-}
+use support::Controller;
 
 struct Cluster {
-    store: EmbeddedStore,
-    coordinator: Arc<ottla_coordinator::Handle>,
+    controller: Controller,
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Cluster {
     async fn start() -> Self {
-        let store = EmbeddedStore::in_memory(1);
-        let mut config = ottla_coordinator::Config::new(100);
-        (config.http, config.internode) = (None, None);
-        let coordinator = Coordinator::start(config, Arc::new(store.clone())).await.unwrap();
-        Self { store, coordinator: Arc::new(coordinator) }
+        Self { controller: Controller::start().await }
     }
 
     async fn broker(&self, id: i32, dir: &Path, more: &str) -> Result<Handle, StartError> {
@@ -65,10 +47,8 @@ impl Cluster {
         let environment = Environment {
             io: RealIo,
             boot_id: machine::boot_id(),
-            store: Arc::new(self.store.clone()),
-            coordinators: Arc::new(StreamTransport::new(Arc::new(InProcess(Arc::clone(
-                &self.coordinator,
-            ))))),
+            store: Arc::new(self.controller.store.clone()),
+            coordinators: self.controller.transport(),
         };
         tokio::time::timeout(PATIENCE, Broker::start_in(config, environment))
             .await
@@ -256,7 +236,7 @@ async fn broker_lives_on_when_the_store_forgets_its_claim() {
     let epoch = broker.services().identity.broker_epoch();
     let mut image = broker.services().image.clone();
     let lease = ottla_broker::claim::FormerLease::in_dir(dir.path()).read().unwrap();
-    ottla_metadata::store::MetaStore::lease_revoke(&cluster.store, lease).await.unwrap();
+    ottla_metadata::store::MetaStore::lease_revoke(&cluster.controller.store, lease).await.unwrap();
     let is_back = async {
         loop {
             let now = image.changed().await.unwrap();

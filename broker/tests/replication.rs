@@ -3,43 +3,29 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use ottla_broker::broker::{Broker, Environment, Handle};
 use ottla_broker::config::Config;
 use ottla_broker::machine;
 use ottla_broker::partition::{Role, View};
-use ottla_broker::relay::StreamTransport;
 use ottla_client::admin::NewTopic;
-use ottla_client::connection::{Address, BoxedStream, ConnectError, Connector};
 use ottla_client::{Admin, Client, ClientConfig, Producer, ProducerConfig, ProducerRecord};
-use ottla_coordinator::Coordinator;
-use ottla_metadata::store::embedded::EmbeddedStore;
 use ottla_protocol::Str;
 use ottla_protocol::types::{Offset, PartitionId};
 use ottla_storage::io::{Fault, SimOp};
 use ottla_storage::{LogIo, RealIo, SimIo};
 use tokio::time::Instant;
 
-/// Connects to a coordinator of this process, whatever the address.
-struct InProcess(Arc<ottla_coordinator::Handle>);
-
-impl Connector for InProcess {
-    fn connect<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, Result<BoxedStream, ConnectError>> {
-        let (mine, theirs) = tokio::io::duplex(64 * 1024);
-        self.0.serve_connection(theirs);
-        async move { Ok(Box::new(mine) as BoxedStream) }.boxed()
-    }
-}
+use support::Controller;
 
 struct Cluster {
-    store: EmbeddedStore,
-    coordinator: Arc<ottla_coordinator::Handle>,
+    controller: Controller,
     folder: tempfile::TempDir,
     brokers: BTreeMap<i32, Handle>,
 }
@@ -59,13 +45,8 @@ impl Cluster {
     }
 
     async fn without_brokers() -> Self {
-        let store = EmbeddedStore::in_memory(1);
-        let mut config = ottla_coordinator::Config::new(100);
-        (config.http, config.internode) = (None, None);
-        let coordinator = Coordinator::start(config, Arc::new(store.clone())).await.unwrap();
         Self {
-            store,
-            coordinator: Arc::new(coordinator),
+            controller: Controller::start().await,
             folder: tempfile::tempdir().unwrap(),
             brokers: BTreeMap::new(),
         }
@@ -88,12 +69,11 @@ impl Cluster {
         let deadline = Instant::now() + PATIENCE;
         let broker = loop {
             let (config, _) = Config::parse("test", text.as_bytes(), &[]).unwrap();
-            let coordinators = InProcess(Arc::clone(&self.coordinator));
             let environment = Environment {
                 io: io.clone(),
                 boot_id: machine::boot_id(),
-                store: Arc::new(self.store.clone()),
-                coordinators: Arc::new(StreamTransport::new(Arc::new(coordinators))),
+                store: Arc::new(self.controller.store.clone()),
+                coordinators: self.controller.transport(),
             };
             match tokio::time::timeout(PATIENCE, Broker::start_in(config, environment))
                 .await
@@ -171,6 +151,19 @@ impl Cluster {
             assert!(Instant::now() < deadline, "{what}: {seen}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Ends the leader of partition 0 as in a crash of its process, as far as that can be played in one, and waits until
+    /// others lead.
+    async fn crash_a_leader(&mut self) -> i32 {
+        let gone = self.leader(0).unwrap();
+        drop(self.brokers.remove(&gone));
+        let others_lead = || {
+            let led = (0..PARTITIONS).all(|partition| self.leader(partition).is_some());
+            if led { Ok(()) } else { Err("partitions without a leader".into()) }
+        };
+        self.until("others are elected", others_lead).await;
+        gone
     }
 
     /// Waits until all replicas of all partitions end at `ends` and may be read up to there.
@@ -261,14 +254,7 @@ async fn broker_that_was_gone_catches_up_with_the_leaders_elected_meanwhile() {
     cluster.create_topic(&[("min.insync.replicas", "2")]).await;
     cluster.produce(0..30).await;
     cluster.agree(10).await;
-    // A crash of the process, as far as it can be played in one.
-    let gone = cluster.leader(0).unwrap();
-    drop(cluster.brokers.remove(&gone));
-    let others_lead = || {
-        let led = (0..PARTITIONS).all(|partition| cluster.leader(partition).is_some());
-        if led { Ok(()) } else { Err("partitions without a leader".into()) }
-    };
-    cluster.until("others are elected", others_lead).await;
+    let gone = cluster.crash_a_leader().await;
     cluster.produce(30..330).await;
     cluster.agree(110).await;
     cluster.start_broker(gone).await;
@@ -286,13 +272,7 @@ async fn replica_that_missed_what_was_deleted_begins_anew_at_the_leaders_start()
     cluster.create_topic(&[("min.insync.replicas", "2")]).await;
     cluster.produce(0..30).await;
     cluster.agree(10).await;
-    let gone = cluster.leader(0).unwrap();
-    drop(cluster.brokers.remove(&gone));
-    let others_lead = || {
-        let led = (0..PARTITIONS).all(|partition| cluster.leader(partition).is_some());
-        if led { Ok(()) } else { Err("partitions without a leader".into()) }
-    };
-    cluster.until("others are elected", others_lead).await;
+    let gone = cluster.crash_a_leader().await;
     cluster.produce(30..330).await;
     cluster.agree(110).await;
     let before: Vec<_> = (0..PARTITIONS)
