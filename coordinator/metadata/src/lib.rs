@@ -6,7 +6,12 @@ mod conformance;
 pub mod features;
 pub mod highest_seen;
 pub mod image;
+pub mod internal_topics;
+
 pub mod journal;
 pub mod keys;
 pub mod model;
+pub mod shards;
 pub mod store;
+
+pub use shards::shard_of;
