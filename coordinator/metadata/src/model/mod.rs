@@ -9,6 +9,7 @@ mod cluster;
 mod config_entry;
 mod controller;
 mod deleted_topic;
+pub mod group;
 mod partition;
 mod producer_ids;
 mod shard_head;
