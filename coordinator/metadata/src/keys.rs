@@ -105,6 +105,11 @@ pub enum GroupKey {
     Member(String),
     /// A member's assignment.
     Assignment(String),
+    /// A member of a consumer group: who it is and what it wants to read. Not [`Member`](Self::Member), so that a
+    /// group which changes its type is a valid group of either type at any moment.
+    ConsumerMember(String),
+    /// What a member of a consumer group has.
+    ConsumerAssignment(String),
     /// Committed offsets of 32 partitions of a topic.
     Offsets(Uuid, i32),
     /// Offsets that wait for the transaction of a producer id.
@@ -241,6 +246,12 @@ impl fmt::Display for ShardKey {
                     GroupKey::Meta => f.write_str("meta"),
                     GroupKey::Member(member) => write!(f, "members/{}", escaped(member)),
                     GroupKey::Assignment(member) => write!(f, "assignments/{}", escaped(member)),
+                    GroupKey::ConsumerMember(member) => {
+                        write!(f, "consumer-members/{}", escaped(member))
+                    }
+                    GroupKey::ConsumerAssignment(member) => {
+                        write!(f, "consumer-assignments/{}", escaped(member))
+                    }
                     GroupKey::Offsets(topic, chunk) => write!(f, "offsets/{topic}/{chunk}"),
                     GroupKey::Pending(producer, topic, chunk) => {
                         write!(f, "pending/{producer}/{topic}/{chunk}")
@@ -311,6 +322,8 @@ fn parse_group(parts: &[&str]) -> Option<GroupKey> {
         ["meta"] => GroupKey::Meta,
         ["members", member] => GroupKey::Member(unescaped(member)?),
         ["assignments", member] => GroupKey::Assignment(unescaped(member)?),
+        ["consumer-members", member] => GroupKey::ConsumerMember(unescaped(member)?),
+        ["consumer-assignments", member] => GroupKey::ConsumerAssignment(unescaped(member)?),
         ["offsets", topic, chunk] => GroupKey::Offsets(uuid(topic)?, natural(chunk)?),
         ["pending", producer, topic, chunk] => {
             GroupKey::Pending(natural(producer)?, uuid(topic)?, natural(chunk)?)
@@ -373,6 +386,8 @@ mod tests {
             Just(GroupKey::Meta),
             name().prop_map(GroupKey::Member),
             name().prop_map(GroupKey::Assignment),
+            name().prop_map(GroupKey::ConsumerMember),
+            name().prop_map(GroupKey::ConsumerAssignment),
             (id(), natural()).prop_map(|(t, c)| GroupKey::Offsets(t, c)),
             (0..=i64::MAX, id(), natural()).prop_map(|(p, t, c)| GroupKey::Pending(p, t, c)),
         ]

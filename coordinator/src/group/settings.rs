@@ -17,6 +17,9 @@ pub struct GroupSettings {
     pub consumer_session_timeout: Duration,
     /// `group.consumer.heartbeat.interval.ms`, or `consumer.heartbeat.interval.ms` of the group.
     pub consumer_heartbeat_interval: Duration,
+    /// `group.consumer.assignment.interval.ms`, or `consumer.assignment.interval.ms` of the group: the longest that
+    /// an assignment is put off so that one serves several changes.
+    pub consumer_assignment_interval: Duration,
     /// `group.consumer.max.size`: members of a consumer group.
     pub consumer_size_max: usize,
     /// `group.consumer.assignors`: names, the default first.
@@ -44,6 +47,7 @@ impl Default for GroupSettings {
             size_max: i32::MAX as usize,
             consumer_session_timeout: Duration::from_secs(45),
             consumer_heartbeat_interval: Duration::from_secs(5),
+            consumer_assignment_interval: Duration::from_secs(1),
             consumer_size_max: i32::MAX as usize,
             consumer_assignors: vec!["uniform".to_owned(), "range".to_owned()],
             allows_upgrade: true,

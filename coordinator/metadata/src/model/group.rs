@@ -1,5 +1,6 @@
 //! What a shard stores of a group. Every value is JSON that a person can read; a long one is compressed.
 
+mod consumer;
 mod offsets;
 
 use std::borrow::Cow;
@@ -9,6 +10,10 @@ use bytes::Bytes;
 
 use super::value::{ModelError, Value, decode, encode};
 
+pub use consumer::{
+    ClassicMember, ConsumerAssignment, ConsumerMember, ConsumerMeta, PartitionRun,
+    ReconciliationState,
+};
 pub use offsets::{CommittedOffset, OffsetChunk};
 
 /// The bytes to store for `value`, compressed with zstd if they are more than 4 KiB.
