@@ -34,9 +34,12 @@ test: tools ## every test, against real etcd and real clients
 	ETCD="$$(ops/local/etcd-path)" cargo test --workspace --exclude ottla-client
 	ops/local/with-cluster cargo test -p ottla-client
 
-soak: tools ## the long forms of the experiments: fifty power cuts under load
+soak: tools ## the long forms of the experiments: power cuts, zombies, the store away for a minute, 10,000 partitions
 	cargo build --workspace --bins
-	ETCD="$$(ops/local/etcd-path)" OTTLA_SOAK_CUTS=$(or $(CUTS),50) cargo test -p ottla-integration-tests --test bad_days lease
+	ETCD="$$(ops/local/etcd-path)" OTTLA_SOAK=1 OTTLA_SOAK_CUTS=$(or $(CUTS),50) \
+		cargo test -p ottla-integration-tests --test bad_days lease -- --nocapture --test-threads 1
+	ETCD="$$(ops/local/etcd-path)" OTTLA_SOAK=1 \
+		cargo test -p ottla-integration-tests --test failover -- --nocapture --test-threads 1
 
 sim: tools ## run SEEDS=1000 seeds of the simulator, from FIRST_SEED=1 on
 	OTTLA_SIM_SEEDS=$(or $(SEEDS),1000) OTTLA_SIM_FIRST_SEED=$(or $(FIRST_SEED),1) \

@@ -26,6 +26,16 @@ pub fn post_json(address: SocketAddr, path: &str, body: &str) -> Option<Value> {
     json(request(address, "POST", path, body))
 }
 
+/// The sum of all series whose line in `/metrics` begins so: a name, or a name with some of its labels. 0 where there is none,
+/// nothing where nobody answers.
+#[must_use]
+pub fn metric(address: SocketAddr, begins: &str) -> Option<f64> {
+    let (status, text) = request(address, "GET", "/metrics", "").ok()?;
+    let value = |line: &str| line.rsplit(' ').next()?.trim().parse::<f64>().ok();
+    let lines = text.lines().filter(|line| line.starts_with(begins));
+    (status == 200).then(|| lines.filter_map(value).sum())
+}
+
 fn json(answer: io::Result<(u16, String)>) -> Option<Value> {
     let (status, body) = answer.ok()?;
     // A chunked body has its lengths around the one document.

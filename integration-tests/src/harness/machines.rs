@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use super::{Cluster, Process, binary};
+use super::{Cluster, Role, binary};
 use crate::disk_order::{DiskOrder, POWER_OFF_STATUS};
 
 /// The machines under a cluster's brokers.
@@ -72,8 +72,7 @@ impl Machines {
         command.arg("--override").arg(format!("log.dirs={dirs}"));
         command.arg("--boot-id").arg(format!("machine-{id}-boot-{}", self.boots[index]));
         command.arg("--orders").arg(orders(cluster, id));
-        let log = cluster.folder().join(format!("broker-{id}.log"));
-        cluster.brokers[index] = Process::spawn(&format!("broker {id}"), &log, command);
+        cluster.brokers[index] = cluster.spawn(Role::Broker(id), &format!("broker-{id}"), command);
     }
 
     /// Gives an order, and waits until it is carried out.

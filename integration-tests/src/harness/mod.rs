@@ -13,18 +13,22 @@ mod links;
 mod machines;
 mod ports;
 mod process;
+mod requests;
+mod soak;
 mod tools;
 mod wait;
 mod wire_client;
 
 pub use cluster::{Cluster, PartitionState, Shape};
 pub use dump_log::assert_dump_log_accepts;
-pub use http::{get_json, http_ok, post_json};
+pub use http::{get_json, http_ok, metric, post_json};
 pub use kafka_tools::{KafkaTools, ToolRun};
 pub use links::{Links, Role};
 pub use machines::Machines;
 pub use ports::PortBlock;
 pub use process::{Process, Signal, binary};
+pub use requests::{fetch_from, produce_one};
+pub use soak::{is_soak, short_or_long};
 pub use tools::{
     Skipped, apache_kafka, apache_kafka_tool, apache_kafka_tool_until, console_produce, interop,
 };

@@ -38,9 +38,18 @@ impl WireClient {
     /// When nobody listens.
     pub fn try_connect(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, patience)?;
-        stream.set_read_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, correlation_id: 0 })
+        Ok(Self::of(stream, patience))
+    }
+
+    /// A client of a connection that is there.
+    ///
+    /// # Panics
+    /// When the system refuses a time-out.
+    #[must_use]
+    pub fn of(stream: TcpStream, patience: Duration) -> Self {
+        stream.set_read_timeout(Some(patience)).expect("a time-out above zero");
+        Self { stream, correlation_id: 0 }
     }
 
     /// Sends a request and returns its correlation id.

@@ -5,15 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use ottla_integration_tests::harness::{
     Cluster, Machines, WireClient, eventually,
     history::{Content, Contents, Mark, read_all},
+    produce_one,
 };
-use ottla_protocol::{
-    messages::{
-        ListOffsetsRequest, ProduceRequest,
-        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-        produce_request::{PartitionProduceData, TopicProduceData},
-    },
-    record_batch::{Builder, BuilderOptions, NewRecord},
-    wire::Records,
+use ottla_protocol::messages::{
+    ListOffsetsRequest,
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
 };
 
 /// A cluster of one broker on a machine with so many disks.
@@ -62,32 +58,9 @@ pub fn folder(cluster: &Cluster, machines: &Machines, partition: &str) -> (usize
         .expect("the partition is on this broker")
 }
 
-/// A request for one batch of one record, with acks=all.
-pub fn request(topic: &str, partition: i32, value: &str) -> ProduceRequest {
-    let mut builder = Builder::new(BuilderOptions::default());
-    let record = NewRecord {
-        timestamp: 1_700_000_000_000,
-        value: Some(value.as_bytes()),
-        ..NewRecord::default()
-    };
-    builder.push(&record).expect("a small record");
-    let records = builder.build().expect("a batch").bytes;
-    let partition = PartitionProduceData {
-        index: partition,
-        records: Some(Records::Memory(records)),
-        ..Default::default()
-    };
-    let topic = TopicProduceData {
-        name: topic.into(),
-        partition_data: vec![partition],
-        ..Default::default()
-    };
-    ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() }
-}
-
 /// Writes one record; the error code and the offset.
 pub fn produce(client: &mut WireClient, topic: &str, partition: i32, mark: Mark) -> (i16, i64) {
-    let response = client.call(9, &request(topic, partition, &mark.to_value(0)));
+    let response = client.call(9, &produce_one((topic, partition), &mark.to_value(0), -1, 10_000));
     let answer = &response.responses[0].partition_responses[0];
     (answer.error_code, answer.base_offset)
 }

@@ -63,18 +63,3 @@ fn rolling_restart_fails_no_write() {
         records.filter(|record| matches!(record.outcome, Outcome::Failed(_))).collect();
     assert!(failed.is_empty(), "{failed:?}");
 }
-
-#[test]
-fn paused_leader_that_wakes_up_takes_nothing_back() {
-    let mut cluster = three_brokers(&Shape::default());
-    let load = load(&cluster);
-    let leader = cluster.leader_of(TOPIC, 0);
-    cluster.broker(leader).pause();
-    let next = cluster.leader_of(TOPIC, 0);
-    assert_ne!(leader, next);
-    load.await_each();
-    cluster.broker(leader).resume();
-    cluster.await_in_sync();
-    load.await_each();
-    assert_sound(load);
-}

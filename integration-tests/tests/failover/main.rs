@@ -4,8 +4,10 @@
 mod laboratory;
 mod leaders;
 mod networks;
+mod one_way;
 mod outages;
 mod stores;
+mod zombies;
 
 use ottla_integration_tests::harness::{
     Cluster, Shape,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use ottla_integration_tests::harness::{Role, Shape, eventually};
+use ottla_integration_tests::harness::{Role, Shape, short_or_long};
 
 use super::{TOPIC, assert_sound, load, three_brokers};
 
-fn linked() -> Shape {
+/// Processes whose links can be cut.
+pub fn linked() -> Shape {
     Shape { linked: true, ..Shape::default() }
 }
 
@@ -30,27 +31,6 @@ fn leader_that_its_followers_cannot_reach_acknowledges_nothing_that_is_lost() {
 }
 
 #[test]
-fn leader_cut_off_the_store_and_the_coordinator_is_replaced_and_nothing_is_lost() {
-    let cluster = three_brokers(&linked());
-    let load = load(&cluster);
-    let leader = cluster.leader_of(TOPIC, 0);
-    cluster.links().cut(Role::Broker(leader), Role::Etcd(1));
-    cluster.links().cut(Role::Broker(leader), Role::Coordinator(1));
-    let others: Vec<u16> = cluster.broker_ids().filter(|id| *id != leader).collect();
-    let sees_another = |id: &u16| {
-        let states = cluster.describe_by(*id, TOPIC)?;
-        states[0].leader.filter(|new| *new != leader)
-    };
-    eventually("the others see another leader", Duration::from_secs(45), || {
-        others.iter().all(|id| sees_another(id).is_some()).then_some(())
-    });
-    cluster.links().heal_all();
-    cluster.await_in_sync();
-    load.await_each();
-    assert_sound(load);
-}
-
-#[test]
 fn slow_link_between_brokers_slows_and_loses_nothing() {
     let cluster = three_brokers(&linked());
     let load = load(&cluster);
@@ -63,5 +43,43 @@ fn slow_link_between_brokers_slows_and_loses_nothing() {
     load.await_each();
     load.await_each();
     cluster.links().heal_all();
+    assert_sound(load);
+}
+
+/// The brokers' leases run out, and what they know of the cluster grows old; but they serve, and the coordinator hears them.
+#[test]
+fn brokers_that_are_all_cut_off_the_store_alone_keep_every_partition_online() {
+    let mut shape = linked();
+    // So that the time of grace, too, would be over in the short form.
+    for settings in [&mut shape.broker_settings, &mut shape.coordinator_settings] {
+        settings.push("broker.session.timeout.ms=1500".to_owned());
+    }
+    let cluster = three_brokers(&shape);
+    let load = load(&cluster);
+    let elections = || cluster.coordinator_metric("ottla_coordinator_leader_elections_total");
+    let assert_online = || {
+        let offline = cluster.coordinator_metric("ottla_coordinator_offline_partitions");
+        assert!(offline == 0.0, "{offline} partitions are offline");
+    };
+    let before = elections();
+    for id in cluster.broker_ids() {
+        cluster.links().cut(Role::Broker(id), Role::Etcd(1));
+    }
+    let outage = short_or_long(Duration::from_secs(7), Duration::from_secs(60));
+    let since = load.elapsed();
+    for id in cluster.broker_ids() {
+        cluster.await_claim_lapsed(id);
+    }
+    while load.elapsed() < since + outage {
+        load.await_each();
+        assert_online();
+    }
+    assert!(elections() == before, "nobody else was elected");
+    cluster.links().heal_all();
+    load.await_each();
+    cluster.create_topic("afterwards", 1, 3, &[]);
+    cluster.await_in_sync();
+    assert_online();
+    load.await_each();
     assert_sound(load);
 }

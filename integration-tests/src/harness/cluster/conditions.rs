@@ -169,8 +169,16 @@ impl Cluster {
     /// # Panics
     /// When that does not come; the message names a partition.
     pub fn await_in_sync(&self) {
+        self.await_in_sync_within(WITHIN);
+    }
+
+    /// As [`Self::await_in_sync`], for more than the usual.
+    ///
+    /// # Panics
+    /// When that does not come within this time.
+    pub fn await_in_sync_within(&self, within: Duration) {
         let mut why = String::new();
-        let whole = poll(WITHIN, || {
+        let whole = poll(within, || {
             for id in self.brokers_up() {
                 let response = self.metadata(id, None)?;
                 for topic in &response.topics {

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 pub use conditions::PartitionState;
 
-use super::{Links, Process, Role, binary, eventually, http_ok};
+use super::{Links, Process, Role, binary, eventually, http_ok, metric};
 use layout::Layout;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -143,6 +143,15 @@ impl Cluster {
     #[must_use]
     pub fn coordinator_http(&self) -> SocketAddr {
         self.layout.coordinator_http(1)
+    }
+
+    /// The sum of these series of the first coordinator, which must be there; see [`metric`].
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn coordinator_metric(&self, begins: &str) -> f64 {
+        metric(self.coordinator_http(), begins).expect("a coordinator that answers")
     }
 
     /// Where the first coordinator listens for brokers.
@@ -293,7 +302,8 @@ impl Cluster {
         self.spawn(Role::Etcd(id), &name(id), command)
     }
 
-    fn spawn(&self, role: Role, name: &str, command: Command) -> Process {
+    /// Starts a process of this role, with its log beside the others.
+    pub(super) fn spawn(&self, role: Role, name: &str, command: Command) -> Process {
         let process = Process::spawn(name, &self.folder().join(format!("{name}.log")), command);
         if let Some(links) = &self.links {
             links.register(role, process.pid());

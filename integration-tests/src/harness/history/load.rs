@@ -77,9 +77,15 @@ pub struct Load {
     options: LoadOptions,
 }
 
+/// The time that a history counts in, for others who write to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    start: Instant,
+}
+
 #[derive(Debug)]
 struct Shared {
-    start: Instant,
+    clock: Clock,
     acknowledged: AtomicU64,
     producers: Mutex<BTreeMap<u32, ProducerLog>>,
     readers: Mutex<BTreeMap<i32, ReaderLog>>,
@@ -90,7 +96,7 @@ impl Load {
     #[must_use]
     pub fn start(bootstrap: &str, options: LoadOptions) -> Self {
         let shared = Arc::new(Shared {
-            start: now(),
+            clock: Clock { start: now() },
             acknowledged: AtomicU64::new(0),
             producers: Mutex::default(),
             readers: Mutex::default(),
@@ -108,6 +114,10 @@ impl Load {
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.shared.elapsed()
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.shared.clock
     }
 
     /// How many records were acknowledged so far.
@@ -164,9 +174,15 @@ impl Load {
     }
 }
 
+impl Clock {
+    pub(super) fn elapsed(&self) -> Duration {
+        now().duration_since(self.start)
+    }
+}
+
 impl Shared {
     fn elapsed(&self) -> Duration {
-        now().duration_since(self.start)
+        self.clock.elapsed()
     }
 
     fn producers(&self) -> MutexGuard<'_, BTreeMap<u32, ProducerLog>> {

@@ -8,6 +8,7 @@ mod check;
 mod foreign;
 mod load;
 mod mark;
+mod pinned;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,6 +16,7 @@ pub use check::{Violation, check};
 pub use foreign::{JavaProducer, read_with_kcat};
 pub use load::{Load, LoadOptions, read_all};
 pub use mark::{Content, Mark};
+pub use pinned::{PinnedProducer, PinnedReader};
 
 /// The time of an acknowledgement that was not heard by the clock of the history.
 const UNTIMED: Duration = Duration::MAX;

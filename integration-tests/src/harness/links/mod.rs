@@ -5,6 +5,9 @@
 //! broker 3. A link that is cut stands still, as with a cable pulled: nothing passes, nobody is told, and what was sent
 //! meanwhile arrives once it is healed.
 //!
+//! A link can be cut one way only: what one side sends is kept, what it is sent arrives. A connection is then not made either,
+//! as a handshake needs both ways.
+//!
 //! One thing differs from a real network: a front accepts before it knows that nobody listens behind it, and then closes.
 //! So a process that was killed is not *refused*; tests of how fast a crash is noticed go without fronts.
 
@@ -37,7 +40,7 @@ pub enum Role {
     Etcd(u16),
 }
 
-/// What a link does to what is sent over it, in both directions.
+/// What one direction of a link does to what is sent over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Passes it on after this long.
@@ -45,6 +48,17 @@ pub(super) enum Rule {
     /// Keeps it.
     Cut,
 }
+
+/// A direction of the connections that one role makes to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Way {
+    /// From who connected to who accepted.
+    There,
+    /// The other one.
+    Back,
+}
+
+const WAYS: [Way; 2] = [Way::There, Way::Back];
 
 /// The fronts of a cluster's processes, and the rules between them.
 #[derive(Debug)]
@@ -59,7 +73,9 @@ struct Shared {
     /// The process of each role, to find out who connects.
     pids: Mutex<HashMap<Role, u32>>,
     /// From and to, by who connected to whom.
-    rules: Mutex<HashMap<(Role, Role), watch::Sender<Rule>>>,
+    rules: Mutex<HashMap<(Role, Role, Way), watch::Sender<Rule>>>,
+    /// Those of connections that were stranded.
+    stranded: Mutex<Vec<watch::Sender<Rule>>>,
 }
 
 #[derive(Debug)]
@@ -104,6 +120,23 @@ impl Links {
         self.set(from, to, Rule::Cut);
     }
 
+    /// What `from` sends does not get to `to`, whoever of the two has connected. The other way everything passes.
+    pub fn cut_one_way(&self, from: Role, to: Role) {
+        self.shared.rule((from, to, Way::There)).send_replace(Rule::Cut);
+        self.shared.rule((to, from, Way::Back)).send_replace(Rule::Cut);
+    }
+
+    /// The connections that `from` has made to `to` so far stand still until [`Self::heal_all`]: their ends, too, are news that
+    /// does not arrive. New ones pass. So it is when a machine is gone from one moment to the next and back soon.
+    pub fn strand(&self, from: Role, to: Role) {
+        let mut rules = lock(&self.shared.rules);
+        let mut stranded = lock(&self.shared.stranded);
+        for rule in WAYS.into_iter().filter_map(|way| rules.remove(&(from, to, way))) {
+            rule.send_replace(Rule::Cut);
+            stranded.push(rule);
+        }
+    }
+
     /// Everything takes this much longer where `from` connects to `to`, and back.
     pub fn delay(&self, from: Role, to: Role, by: Duration) {
         self.set(from, to, Rule::Pass(by));
@@ -116,23 +149,23 @@ impl Links {
 
     /// Undoes every cut and delay.
     pub fn heal_all(&self) {
-        for rule in lock(&self.shared.rules).values() {
+        let stranded = std::mem::take(&mut *lock(&self.shared.stranded));
+        for rule in lock(&self.shared.rules).values().chain(&stranded) {
             rule.send_replace(Rule::Pass(Duration::ZERO));
         }
     }
 
     fn set(&self, from: Role, to: Role, rule: Rule) {
-        self.shared.rule(from, to).send_replace(rule);
+        for way in WAYS {
+            self.shared.rule((from, to, way)).send_replace(rule);
+        }
     }
 }
 
 impl Shared {
-    fn rule(&self, from: Role, to: Role) -> watch::Sender<Rule> {
-        let mut rules = lock(&self.rules);
-        rules
-            .entry((from, to))
-            .or_insert_with(|| watch::Sender::new(Rule::Pass(Duration::ZERO)))
-            .clone()
+    fn rule(&self, of: (Role, Role, Way)) -> watch::Sender<Rule> {
+        let pass = || watch::Sender::new(Rule::Pass(Duration::ZERO));
+        lock(&self.rules).entry(of).or_insert_with(pass).clone()
     }
 
     fn role_of(&self, peer: SocketAddr, front: SocketAddr) -> Role {
@@ -166,7 +199,8 @@ async fn accept(
         // A connection that ended before it was accepted concerns nobody.
         let Ok((stream, peer)) = listener.accept().await else { continue };
         let from = shared.role_of(peer, front);
-        tokio::spawn(pump::connection(stream, target, shared.rule(from, to).subscribe()));
+        let rules = WAYS.map(|way| shared.rule((from, to, way)).subscribe());
+        tokio::spawn(pump::connection(stream, target, rules));
     }
 }
 

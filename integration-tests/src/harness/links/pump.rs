@@ -17,21 +17,27 @@ const PIECE: usize = 64 << 10;
 /// Pieces under way in one direction.
 const PIECES: usize = 16;
 
-/// Connects to `target` and passes bytes on until both sides have ended.
-pub(super) async fn connection(stream: TcpStream, target: SocketAddr, rule: watch::Receiver<Rule>) {
+/// Connects to `target` and passes bytes on until both sides have ended. The rules are those of the way there and of the way
+/// back.
+pub(super) async fn connection(
+    stream: TcpStream,
+    target: SocketAddr,
+    [there, back]: [watch::Receiver<Rule>; 2],
+) {
     // A connection over a link that is cut is not made; it waits like everything else.
-    let mut first = rule.clone();
-    if first.wait_for(|rule| *rule != Rule::Cut).await.is_err() {
+    if !is_opened(there.clone()).await || !is_opened(back.clone()).await {
         return;
     }
     let Ok(other) = TcpStream::connect(target).await else { return };
     let _ = (stream.set_nodelay(true), other.set_nodelay(true));
     let (from_client, to_client) = stream.into_split();
     let (from_server, to_server) = other.into_split();
-    tokio::join!(
-        direction(from_client, to_server, rule.clone()),
-        direction(from_server, to_client, rule)
-    );
+    tokio::join!(direction(from_client, to_server, there), direction(from_server, to_client, back));
+}
+
+/// Waits until it is not cut; false if nobody cares any more.
+async fn is_opened(mut rule: watch::Receiver<Rule>) -> bool {
+    rule.wait_for(|rule| *rule != Rule::Cut).await.is_ok()
 }
 
 async fn direction(

@@ -60,6 +60,46 @@ fn cut_link_stands_still_until_it_is_healed() {
 }
 
 #[test]
+fn link_that_is_cut_one_way_passes_the_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let links = Links::new();
+    let mut client = connect(links.front(Role::Broker(1), listener.local_addr().unwrap()));
+    let mut server = listener.accept().unwrap().0;
+    server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    links.cut_one_way(Role::Broker(1), Role::Client);
+    server.write_all(b"ping").unwrap();
+    client.write_all(b"ping").unwrap();
+    assert!(answers(&mut server) && is_silent(&mut client));
+    links.heal_all();
+    assert!(answers(&mut client));
+    // The same by the other name: who has connected does not matter.
+    links.cut_one_way(Role::Client, Role::Broker(1));
+    server.write_all(b"ping").unwrap();
+    client.write_all(b"ping").unwrap();
+    assert!(answers(&mut client) && is_silent(&mut server));
+    links.heal_all();
+    assert!(answers(&mut server));
+}
+
+#[test]
+fn stranded_connection_hides_its_end_and_new_ones_pass() {
+    let links = Links::new();
+    let front = links.front(Role::Broker(1), echo());
+    let mut old = connect(front);
+    old.write_all(b"ping").unwrap();
+    assert!(answers(&mut old));
+    links.strand(Role::Client, Role::Broker(1));
+    old.write_all(b"ping").unwrap();
+    old.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut new = connect(front);
+    new.write_all(b"ping").unwrap();
+    assert!(answers(&mut new) && is_silent(&mut old));
+    links.heal_all();
+    assert!(answers(&mut old));
+    assert_eq!(old.read(&mut [0; 1]).unwrap(), 0, "now its end is heard");
+}
+
+#[test]
 fn cut_of_another_pair_changes_nothing() {
     let links = Links::new();
     let front = links.front(Role::Broker(1), echo());
