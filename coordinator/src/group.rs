@@ -4,11 +4,13 @@
 //! out. The shard that a group belongs to writes the records to its journal and sends the answers, those
 //! that depend on a write only when it is durable.
 
+pub mod classic;
 pub mod consumer;
 pub mod context;
 pub mod effects;
 pub mod settings;
 
+pub use classic::{ClassicGroup, ClassicState};
 pub use consumer::ConsumerGroup;
 pub use context::{Client, Context};
 pub use effects::{After, Answer, Effects, Response, Ticket};

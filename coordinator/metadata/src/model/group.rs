@@ -1,5 +1,7 @@
 //! What a shard stores of a group. Every value is JSON that a person can read; a long one is compressed.
 
+mod binary;
+mod classic;
 mod consumer;
 mod offsets;
 
@@ -10,6 +12,9 @@ use bytes::Bytes;
 
 use super::value::{ModelError, Value, decode, encode};
 
+pub use classic::{
+    ClassicGroupAssignment, ClassicGroupMember, ClassicGroupMeta, ClassicGroupProtocol,
+};
 pub use consumer::{
     ClassicMember, ConsumerAssignment, ConsumerMember, ConsumerMeta, PartitionRun,
     ReconciliationState,
