@@ -3,19 +3,22 @@
 //! Release binaries, default settings, real processes. Each time stands beside what this machine needs for the least of the
 //! same kind; bytes of memory are what the kernel counts as resident.
 
+mod support;
+
 use std::{
-    env, fs,
+    fs,
     io::Write,
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ottla_integration_tests::harness::{
     Cluster, PortBlock, Process, Shape, WireClient, binary, eventually,
 };
 use ottla_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+use support::{median, mib, ms, now, report, resident_bytes};
 
 const STARTS: usize = 5;
 const TOPICS: usize = 10;
@@ -25,11 +28,10 @@ const CONNECTIONS: usize = 1000;
 const SOON: Duration = Duration::from_secs(120);
 
 fn main() {
-    if env::var_os("ETCD").is_none() {
-        return again_with_etcd();
+    if !support::is_prepared() {
+        return;
     }
-    build();
-    println!("{:<58} {:>14}", "footprint", "figure");
+    report("footprint", "figure");
     for name in ["ottla", "ottla-broker", "ottla-coordinator"] {
         let len = fs::metadata(binary(name)).expect("a program").len();
         report(&format!("size of {name}"), &mib(len));
@@ -77,50 +79,8 @@ fn broker() {
     report("  beside: to read every file of them", &ms(read_files(&folder)));
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn report(what: &str, figure: &str) {
-    println!("{what:<58} {figure:>14}");
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1e3)
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
 fn each(before: u64, after: u64, count: usize) -> String {
     format!("{:.2} KiB", after.saturating_sub(before) as f64 / 1024.0 / count as f64)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-/// Runs this program once more, with the etcd that tests use.
-fn again_with_etcd() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/local/etcd-path");
-    let found = Command::new(script).stderr(Stdio::inherit()).output().expect("a shell");
-    assert!(found.status.success(), "no etcd");
-    let etcd = String::from_utf8_lossy(&found.stdout);
-    let program = env::current_exe().expect("this program");
-    let status = Command::new(program).env("ETCD", etcd.trim()).status().expect("this program");
-    assert!(status.success(), "{status}");
-}
-
-/// The programs as they ship.
-fn build() {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--release", "--quiet"]);
-    cargo.args(["-p", "ottla-broker", "-p", "ottla-coordinator", "-p", "ottla-cli"]);
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    assert!(cargo.status().expect("cargo").success(), "the release binaries cannot be built");
 }
 
 fn start_dev() -> Duration {
@@ -167,13 +127,6 @@ fn settled(cluster: &mut Cluster) -> u64 {
         last = resident;
         (50 <= same).then_some(resident)
     })
-}
-
-fn resident_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().expect("a number");
-    kib << 10
 }
 
 /// Stops the broker cleanly and starts it again; the time until it is ready.

@@ -4,6 +4,7 @@
 //! become true. Everything a cluster started is killed, and its folder removed, when it is dropped; on a panic the folder
 //! stays and its path is printed.
 
+mod apache_kafka;
 mod cluster;
 mod dump_log;
 pub mod history;
@@ -11,6 +12,7 @@ mod http;
 mod kafka_tools;
 mod links;
 mod machines;
+mod metadata;
 mod ports;
 mod process;
 mod requests;
@@ -19,12 +21,14 @@ mod tools;
 mod wait;
 mod wire_client;
 
-pub use cluster::{Cluster, PartitionState, Shape};
+pub use apache_kafka::ApacheKafka;
+pub use cluster::{Cluster, Shape};
 pub use dump_log::assert_dump_log_accepts;
 pub use http::{get_json, http_ok, metric, post_json};
 pub use kafka_tools::{KafkaTools, ToolRun};
 pub use links::{Links, Role};
 pub use machines::Machines;
+pub use metadata::{PartitionState, create_topic_at, describe_topic};
 pub use ports::PortBlock;
 pub use process::{Process, Signal, binary};
 pub use requests::{fetch_from, produce_one};

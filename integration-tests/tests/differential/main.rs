@@ -13,7 +13,7 @@ mod topics;
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use ottla_integration_tests::harness::{Cluster, PortBlock, apache_kafka};
+use ottla_integration_tests::harness::{ApacheKafka, Cluster};
 use session::Session;
 
 type Script = fn(&mut Session);
@@ -24,40 +24,6 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("fetch", fetch::script),
     ("configs", configs::script),
 ];
-
-/// Genuine Apache Kafka, one broker with id 1; stopped when dropped.
-struct ApacheKafka {
-    folder: tempfile::TempDir,
-    ports: PortBlock,
-}
-
-impl ApacheKafka {
-    /// None where there is no JVM.
-    fn start() -> Option<Self> {
-        let ports = PortBlock::claim();
-        let folder = tempfile::tempdir().expect("a folder");
-        let kafka = Self { folder, ports };
-        let port = kafka.ports.port(0).to_string();
-        let arguments =
-            ["up", "--brokers", "1", "--dir", kafka.dir(), "--port", &port, "--heap", "512m"];
-        apache_kafka(&arguments).ok()?;
-        Some(kafka)
-    }
-
-    fn dir(&self) -> &str {
-        self.folder.path().to_str().expect("a path in UTF-8")
-    }
-
-    fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ports.port(0)))
-    }
-}
-
-impl Drop for ApacheKafka {
-    fn drop(&mut self) {
-        let _ = apache_kafka(&["down", "--dir", self.dir()]);
-    }
-}
 
 fn transcript(address: SocketAddr) -> Vec<String> {
     let mut lines = Vec::new();
@@ -71,8 +37,8 @@ fn transcript(address: SocketAddr) -> Vec<String> {
 
 #[test]
 fn ottla_answers_as_apache_kafka_does() {
-    let Some(kafka) = ApacheKafka::start() else { return };
-    let expected = transcript(kafka.address());
+    let Ok(kafka) = ApacheKafka::start(1, "512m", &[]) else { return };
+    let expected = transcript(kafka.address(1));
     drop(kafka);
     let cluster = Cluster::single();
     let actual = transcript(cluster.broker_address(1));

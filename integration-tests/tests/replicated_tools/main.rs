@@ -14,8 +14,8 @@ mod wire;
 use std::{env, fs, path::Path};
 
 use notes::Notes;
-use ottla_integration_tests::harness::{Cluster, KafkaTools, Shape};
-use servers::{ApacheKafka, Servers};
+use ottla_integration_tests::harness::{ApacheKafka, Cluster, KafkaTools, Shape};
+use servers::Servers;
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/replicated-tools-4.3.1.txt");
 
@@ -57,7 +57,9 @@ fn tools_say_of_ottla_what_they_say_of_apache_kafka() {
 /// Runs the script against genuine Kafka and writes the file anew.
 fn record() {
     let tools = KafkaTools::start().expect("Java");
-    let mut kafka = ApacheKafka::start();
+    // With the defaults of a broker whose file says nothing.
+    let settings = ["min.insync.replicas=1", "default.replication.factor=1"];
+    let mut kafka = ApacheKafka::start(3, "400m", &settings).expect("Java");
     let folder = kafka.folder().to_owned();
     let lines = transcript(&mut kafka, tools, &folder);
     fs::write(RECORDED, lines.join("\n") + "\n").expect("the repository can be written");

@@ -2,24 +2,16 @@
 
 use std::time::Duration;
 
-use ottla_protocol::messages::{
-    CreateTopicsRequest, MetadataRequest, MetadataResponse,
-    create_topics_request::{CreatableTopic, CreatableTopicConfig},
-    metadata_request::MetadataRequestTopic,
-    metadata_response::MetadataResponsePartition,
-};
 use serde_json::Value;
 
 use super::Cluster;
-use crate::harness::{WireClient, eventually, get_json, poll, post_json};
+use crate::harness::{
+    PartitionState, create_topic_at, describe_topic, eventually, get_json, metadata::metadata,
+    poll, post_json,
+};
 
 /// How long anything of this may take. Generous: it bounds a test that fails, and slows down none that passes.
 const WITHIN: Duration = Duration::from_secs(45);
-/// How long one broker may take to answer before another is asked.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-const METADATA_VERSION: i16 = 12;
-const CREATE_VERSION: i16 = 7;
 /// REQUEST_TIMED_OUT and NOT_CONTROLLER: nobody decides at the moment.
 const RETRIABLE: [i16; 2] = [7, 41];
 
@@ -28,29 +20,6 @@ const PARTITIONS: &str = "L290dGxhL3BhcnRpdGlvbnMv";
 const BEHIND_PARTITIONS: &str = "L290dGxhL3BhcnRpdGlvbnMw";
 /// `/ottla/claims/brokers/` and an id below nine, but for what depends on the id.
 const CLAIM: &str = "L290dGxhL2NsYWltcy9icm9rZXJzLz";
-
-/// A partition as a broker shows it to clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionState {
-    /// Its number.
-    pub partition: i32,
-    /// The broker that leads.
-    pub leader: Option<u16>,
-    /// Grows with every election.
-    pub leader_epoch: i32,
-    /// Those that hold it, the preferred leader first.
-    pub replicas: Vec<u16>,
-    /// Those in sync, ascending.
-    pub isr: Vec<u16>,
-}
-
-impl PartitionState {
-    /// Whether somebody leads and every replica is in sync.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.leader.is_some() && self.isr.len() == self.replicas.len()
-    }
-}
 
 impl Cluster {
     /// Creates a topic.
@@ -80,30 +49,11 @@ impl Cluster {
         replicas: i16,
         configs: &[(&str, &str)],
     ) -> (i16, String) {
-        let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
-            name: (*name).into(),
-            value: Some((*value).into()),
-            ..CreatableTopicConfig::default()
-        };
-        let topic = CreatableTopic {
-            name: name.into(),
-            num_partitions: partitions,
-            replication_factor: replicas,
-            configs: configs.iter().map(config).collect(),
-            ..CreatableTopic::default()
-        };
-        let request = CreateTopicsRequest {
-            topics: vec![topic],
-            timeout_ms: 30_000,
-            ..CreateTopicsRequest::default()
-        };
         eventually("an answer to the creation of a topic", WITHIN, || {
-            let id = self.any_broker();
-            let mut client = WireClient::try_connect(self.broker_address(id), WITHIN).ok()?;
-            let mut response = client.try_call(CREATE_VERSION, &request).ok()?;
-            let topic = response.topics.pop()?;
-            let message = topic.error_message.map(|text| text.to_string()).unwrap_or_default();
-            (!RETRIABLE.contains(&topic.error_code)).then_some((topic.error_code, message))
+            let address = self.broker_address(self.any_broker());
+            let shape = (partitions, replicas);
+            let answer = create_topic_at(address, WITHIN, name, shape, configs).ok()?;
+            (!RETRIABLE.contains(&answer.0)).then_some(answer)
         })
     }
 
@@ -111,13 +61,7 @@ impl Cluster {
     /// answer.
     #[must_use]
     pub fn describe_by(&self, id: u16, topic: &str) -> Option<Vec<PartitionState>> {
-        let topic =
-            MetadataRequestTopic { name: Some(topic.into()), ..MetadataRequestTopic::default() };
-        let mut response = self.metadata(id, Some(vec![topic]))?;
-        let topic = response.topics.pop().filter(|topic| topic.error_code == 0)?;
-        let mut states: Vec<_> = topic.partitions.iter().map(state).collect();
-        states.sort_unstable_by_key(|state| state.partition);
-        Some(states)
+        describe_topic(self.broker_address(id), topic)
     }
 
     /// Waits until every broker that is up shows a partition of which `holds` is true, and returns it as the last one
@@ -180,10 +124,11 @@ impl Cluster {
         let mut why = String::new();
         let whole = poll(within, || {
             for id in self.brokers_up() {
-                let response = self.metadata(id, None)?;
+                let response = metadata(self.broker_address(id), None)?;
                 for topic in &response.topics {
                     let name = topic.name.as_deref().unwrap_or_default();
-                    let lacking = topic.partitions.iter().map(state).find(|s| !s.is_whole());
+                    let lacking = topic.partitions.iter().map(PartitionState::of);
+                    let lacking = lacking.into_iter().find(|state| !state.is_whole());
                     if let Some(lacking) = lacking {
                         why = format!("broker {id} shows {name}: {lacking:?}");
                         return None;
@@ -264,32 +209,5 @@ impl Cluster {
 
     fn any_broker(&self) -> u16 {
         self.brokers_up().next().expect("a broker that is up")
-    }
-
-    fn metadata(
-        &self,
-        id: u16,
-        topics: Option<Vec<MetadataRequestTopic>>,
-    ) -> Option<MetadataResponse> {
-        let request = MetadataRequest {
-            topics,
-            allow_auto_topic_creation: false,
-            ..MetadataRequest::default()
-        };
-        let mut client = WireClient::try_connect(self.broker_address(id), PATIENCE).ok()?;
-        client.try_call(METADATA_VERSION, &request).ok()
-    }
-}
-
-fn state(partition: &MetadataResponsePartition) -> PartitionState {
-    let ids = |ids: &[i32]| ids.iter().filter_map(|id| u16::try_from(*id).ok()).collect();
-    let mut isr: Vec<u16> = ids(&partition.isr_nodes);
-    isr.sort_unstable();
-    PartitionState {
-        partition: partition.partition_index,
-        leader: u16::try_from(partition.leader_id).ok(),
-        leader_epoch: partition.leader_epoch,
-        replicas: ids(&partition.replica_nodes),
-        isr,
     }
 }

@@ -14,8 +14,6 @@ use std::{
 
 use tempfile::TempDir;
 
-pub use conditions::PartitionState;
-
 use super::{Links, Process, Role, binary, eventually, http_ok, metric};
 use layout::Layout;
 
