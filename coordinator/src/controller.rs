@@ -15,6 +15,7 @@ pub(crate) mod driver;
 pub mod election;
 pub mod features;
 pub mod fence;
+pub mod internal_topics;
 pub mod liveness;
 pub mod placement;
 pub mod plan;

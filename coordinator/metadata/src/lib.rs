@@ -7,7 +7,6 @@ pub mod features;
 pub mod highest_seen;
 pub mod image;
 pub mod internal_topics;
-
 pub mod journal;
 pub mod keys;
 pub mod model;

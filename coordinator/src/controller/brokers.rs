@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::{Image, Versioned};
+use ottla_metadata::internal_topics::is_metadata_only;
 use ottla_metadata::keys::{ConfigResource, Key};
 use ottla_metadata::model::{BrokerClaim, BrokerRecord, Partition, PreviousLife, Rest, Topic};
 use ottla_protocol::{ErrorCode, Uuid};
@@ -143,12 +144,14 @@ fn sweep_partitions(
     (members, crashed): (&Members, &[i32]),
     sweep: &mut Sweep,
 ) {
-    let mut rules: BTreeMap<Uuid, Rules> = BTreeMap::new();
+    let mut rules: BTreeMap<Uuid, Option<Rules>> = BTreeMap::new();
     for (topic, number, partition) in image.partitions() {
         let rules = *rules.entry(topic).or_insert_with(|| {
-            let default = Rules { min_isr: 1, unclean: false };
-            image.topic_by_id(topic).map_or(default, |topic| rules_of(image, file, topic))
+            // Topics without logs have rules of their own: see `internal_topics`.
+            let topic = image.topic_by_id(topic).filter(|topic| !is_metadata_only(&topic.name))?;
+            Some(rules_of(image, file, topic))
         });
+        let Some(rules) = rules else { continue };
         let Some(elected) = judge_partition(partition, crashed, members, rules) else { continue };
         let key = Key::Partition(topic, number);
         sweep.units.push(Change::put(key, partition.mod_revision, &elected.partition).into());

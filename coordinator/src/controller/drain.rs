@@ -4,6 +4,7 @@
 //! Only the record is written here. The sweep that follows moves leaders and ISRs, as it does for a broker that
 //! asks for it because it stops.
 
+use ottla_metadata::internal_topics::is_metadata_only;
 use ottla_metadata::keys::Key;
 use ottla_metadata::model::{BrokerRecord, NO_LEADER};
 use ottla_protocol::ErrorCode;
@@ -76,7 +77,8 @@ impl Harm {
     fn of(context: &Context<'_>, broker: i32, after: &Members) -> Self {
         let image = context.image;
         let mut harm = Self::default();
-        for topic in image.topics() {
+        // Topics without logs move at once, wherever they can.
+        for topic in image.topics().filter(|topic| !is_metadata_only(&topic.name)) {
             let rules = rules_of(image, &context.settings.file, topic);
             for (number, partition) in image.partitions_of(topic.id) {
                 if partition.leader != broker && !partition.isr.contains(&broker) {

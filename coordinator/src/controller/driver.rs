@@ -6,7 +6,7 @@
 mod isr;
 mod requests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::decision::{AdminSettings, Context};
 use super::liveness::{self, Liveness, Probe, Verdict};
 use super::plan::{self, Unit};
 use super::writer::{Writer, Written};
-use super::{brokers, cluster, preferred, topics};
+use super::{brokers, cluster, internal_topics, preferred, topics};
 use crate::admin::Command;
 use crate::clock::Clock;
 use crate::heartbeats::Heartbeats;
@@ -54,6 +54,8 @@ pub(crate) struct Driver {
     unsettled: bool,
     /// Something may have been left half done.
     rubbish: bool,
+    /// The image, and the silent brokers, that topics without logs are in line with.
+    settled_for: (i64, BTreeSet<i32>),
     /// When it is next looked whether preferred replicas lead; monotonic.
     balance_at: Duration,
     /// Requests that were taken from the queue and have yet to be done.
@@ -101,6 +103,7 @@ impl Driver {
             random: StdRng::from_os_rng(),
             unsettled: true,
             rubbish: true,
+            settled_for: (0, BTreeSet::new()),
             probes,
             probed,
         }
@@ -172,6 +175,8 @@ impl Driver {
         }
         if self.unsettled || !judgement.verdicts.is_empty() {
             self.settle(&image, &judgement.verdicts).await;
+        } else if self.settle_internal_topics(&image).await {
+            // The image has changed.
         } else if self.rubbish || image.deleted().next().is_some() {
             self.collect(&image).await;
         } else if self.parts.admin.balance.enabled
@@ -235,6 +240,26 @@ impl Driver {
             }
         }
         self.catch_up().await;
+    }
+
+    /// Brings topics without logs in line with the brokers; false if nothing is to be done.
+    async fn settle_internal_topics(&mut self, image: &Image) -> bool {
+        let seen = (image.revision(), self.liveness.silent());
+        if self.settled_for == seen {
+            return false;
+        }
+        let units = internal_topics::settle(image, &self.parts.admin.file, &seen.1);
+        if units.is_empty() {
+            self.settled_for = seen;
+            return false;
+        }
+        let partitions = units.len();
+        let committed = self.commit(units).await;
+        if committed.interrupted.is_none() {
+            tracing::info!(partitions, silent = ?seen.1, "moved partitions of internal topics");
+        }
+        self.catch_up().await;
+        true
     }
 
     fn note(&self, image: &Image, verdict: &Verdict) {

@@ -16,7 +16,7 @@
 //!
 //! This struct keeps what the store does not know (who was heard when) and writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ottla_metadata::image::Image;
@@ -267,6 +267,15 @@ impl Liveness {
         self.judge_lapsed(lapsed, image, at, &mut judgement);
         self.judge_stale(stale, image, at, &mut judgement);
         judgement
+    }
+
+    /// Brokers that were not heard for the time that a claim outlives its broker, as far as brokers have been
+    /// judged: whatever else they reach, this node they do not.
+    pub fn silent(&self) -> BTreeSet<i32> {
+        let at = self.clock.elapsed();
+        let is_silent =
+            |seen: &Seen| self.settings.session_timeout < at.saturating_sub(seen.heard_at);
+        self.seen.iter().filter(|(_, seen)| is_silent(seen)).map(|(id, _)| *id).collect()
     }
 
     /// Fences those whose images are stale, unless more than half of all have no claim: then nobody would

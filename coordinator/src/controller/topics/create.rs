@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use ottla_metadata::config;
+use ottla_metadata::internal_topics::{is_internal, is_metadata_only};
 use ottla_metadata::keys::Key;
-use ottla_metadata::model::{Rest, Topic};
+use ottla_metadata::model::{Partition, Rest, Topic};
 use ottla_protocol::{ErrorCode, Uuid};
 
 use super::Places;
@@ -12,6 +13,7 @@ use crate::admin::{AdminError, CreatedTopic, NewTopic};
 use crate::controller::configs;
 use crate::controller::decision::{Context, Decision, duplicates};
 use crate::controller::election;
+use crate::controller::internal_topics;
 use crate::controller::placement::{self, Demand};
 use crate::controller::plan::{Change, Unit};
 
@@ -84,6 +86,7 @@ impl Creation {
         topic: &NewTopic,
     ) -> Result<(CreatedTopic, Keys), AdminError> {
         self.check_name(context, &topic.name)?;
+        let topic = &*internal_topics::completed(context, topic, self.places.active.len())?;
         let configs = configs::of_creation(context.image, &context.settings.file, &topic.configs)?;
         let replicas = self.replicas(context, topic)?;
         let id = new_id(context);
@@ -93,6 +96,10 @@ impl Creation {
                 let message = format!("no broker of partition {number} can lead it");
                 AdminError::new(ErrorCode::InvalidReplicaAssignment, message)
             })?;
+            let state = match is_metadata_only(&topic.name) {
+                true => Partition { log_dirs: Vec::new(), ..state },
+                false => state,
+            };
             partitions.push(Change::put(Key::Partition(id, number), 0, &state));
         }
         self.taken.insert(config::collision_key(&topic.name));
@@ -140,7 +147,7 @@ impl Creation {
         topic: &NewTopic,
     ) -> Result<Vec<Vec<i32>>, AdminError> {
         if !topic.assignments.is_empty() {
-            self.charge(context, topic.assignments.len())?;
+            self.charge(context, (&topic.name, topic.assignments.len()))?;
             return self.assigned(topic);
         }
         let partitions = topic.partitions.unwrap_or(context.settings.num_partitions);
@@ -156,7 +163,7 @@ impl Creation {
                 let message = format!("a partition has at least 1 replica, not {factor}");
                 AdminError::new(ErrorCode::InvalidReplicationFactor, message)
             })?;
-        self.charge(context, count)?;
+        self.charge(context, (&topic.name, count))?;
         let demand = Demand { first: 0, count, replication_factor: factor };
         placement::place(&mut self.places.candidates, demand, context.random.next_u64())
     }
@@ -192,8 +199,16 @@ impl Creation {
         Ok(assignments.into_iter().map(|(_, replicas)| replicas).collect())
     }
 
-    /// Refuses more partitions than the limits allow; what is refused is not counted.
-    fn charge(&mut self, context: &Context<'_>, count: usize) -> Result<(), AdminError> {
+    /// Refuses more partitions than the limits allow; what is refused is not counted. What groups cannot do
+    /// without is not refused.
+    fn charge(
+        &mut self,
+        context: &Context<'_>,
+        (name, count): (&str, usize),
+    ) -> Result<(), AdminError> {
+        if is_metadata_only(name) {
+            return Ok(());
+        }
         let settings = context.settings;
         let requested = self.requested.saturating_add(count);
         check_limits(settings, requested, self.existing)?;
@@ -247,11 +262,3 @@ fn new_id(context: &mut Context<'_>) -> Uuid {
 fn count_of(replicas: &[Vec<i32>]) -> i32 {
     i32::try_from(replicas.len()).unwrap_or(i32::MAX)
 }
-
-fn is_internal(name: &str) -> bool {
-    INTERNAL_TOPICS.contains(&name)
-}
-
-/// Topics that belong to Kafka itself.
-const INTERNAL_TOPICS: [&str; 3] =
-    ["__consumer_offsets", "__transaction_state", "__share_group_state"];

@@ -6,6 +6,7 @@ use ottla_protocol::ErrorCode;
 
 use crate::admin::{AdminError, DeletedTopic, TopicRef};
 use crate::controller::decision::{Context, Decision, duplicates};
+use crate::controller::internal_topics;
 use crate::controller::plan::{Change, Unit};
 
 /// Decides on a request to delete topics. A topic that is deleted has no key any more; what its id still
@@ -38,7 +39,10 @@ pub fn delete(
             let message = "the request names this topic more than once";
             Err(AdminError::new(ErrorCode::InvalidRequest, message))
         } else {
-            found[index].ok_or_else(|| unknown(topic)).map(|found| {
+            let found = found[index].ok_or_else(|| unknown(topic)).and_then(|found| {
+                internal_topics::check_unchangeable(&found.name, "deleted").map(|()| found)
+            });
+            found.map(|found| {
                 let tombstone = Tombstone {
                     id: found.id,
                     name: found.name.clone(),

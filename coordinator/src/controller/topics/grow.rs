@@ -10,6 +10,7 @@ use super::create::check_limits;
 use crate::admin::{AdminError, NewPartitions};
 use crate::controller::decision::{Context, Decision, duplicates};
 use crate::controller::election;
+use crate::controller::internal_topics;
 use crate::controller::placement::{self, Demand};
 use crate::controller::plan::{Change, Unit};
 
@@ -61,6 +62,7 @@ impl Growth {
             let message = format!("topic '{}' does not exist", wanted.topic);
             AdminError::new(ErrorCode::UnknownTopicOrPartition, message)
         })?;
+        internal_topics::check_unchangeable(&topic.name, "grown")?;
         let added = added(wanted, topic.partitions)?;
         self.requested += added;
         check_limits(context.settings, self.requested, self.existing).inspect_err(|_| {

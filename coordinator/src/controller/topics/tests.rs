@@ -271,9 +271,9 @@ fn growth_that_was_cut_short_can_be_repeated() {
 #[test]
 fn reserved_names_are_internal_topics() {
     let mut cluster = Cluster::of(1);
-    cluster.created("__consumer_offsets", 1);
+    cluster.created("__share_group_state", 1);
     cluster.created("t", 1);
-    assert!(cluster.world.image().topic("__consumer_offsets").unwrap().internal);
+    assert!(cluster.world.image().topic("__share_group_state").unwrap().internal);
     assert!(!cluster.world.image().topic("t").unwrap().internal);
 }
 

@@ -38,14 +38,10 @@ pub const GROUPS: &[ConfigDef] = &[
         .high()
         .no_effect(reason::GROUPS)
         .doc("Bytes read at a time when offsets are loaded."),
-    ConfigDef::short("offsets.topic.replication.factor", "3")
-        .at_least(1)
-        .high()
-        .no_effect(reason::GROUPS)
-        .doc(
-            "Replicas of `__consumer_offsets`, which in Ottla exists to name a group's \
+    ConfigDef::short("offsets.topic.replication.factor", "3").at_least(1).high().doc(
+        "Replicas of `__consumer_offsets`, which in Ottla exists to name a group's \
              coordinator.",
-        ),
+    ),
     ConfigDef::int("offsets.topic.num.partitions", "50")
         .at_least(1)
         .high()
@@ -54,7 +50,6 @@ pub const GROUPS: &[ConfigDef] = &[
     ConfigDef::int("offsets.topic.segment.bytes", "104857600")
         .at_least(1)
         .high()
-        .no_effect(reason::GROUPS)
         .doc("Segment size in bytes of `__consumer_offsets`."),
     ConfigDef::int("offsets.topic.compression.codec", "0")
         .high()
