@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ottla_metadata::internal_topics::is_internal;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::wire::Decoder;
@@ -11,7 +12,7 @@ use ottla_protocol::{ApiKey, ErrorCode, Message, ResponseHeader, Str};
 use tokio_util::task::TaskTracker;
 
 use crate::handlers::RequestContext;
-use crate::relay::{CallClass, Relay};
+use crate::relay::Relay;
 use crate::services::Services;
 
 /// Asks the coordinator for topics that clients named and that do not exist. Clients repeat themselves
@@ -28,17 +29,40 @@ const VERSION: i16 = 7;
 const ASKED_MAX: usize = 1000;
 /// Time for one creation.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Kafka's own topics come into being with what uses them, never by being named.
-const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+/// The coordinator decides.
+const UNDECIDED: i16 = -1;
 
 impl AutoCreate {
-    /// Has `names` created with the broker's defaults, in the background.
+    /// Has `names` created with the broker's defaults, in the background. The cluster's own topics come into
+    /// being with what uses them, never by being named.
     pub fn request(&self, services: &Services, context: &RequestContext, names: Vec<Str>) {
+        let wanted = names.into_iter().filter(|name| !is_internal(name)).collect();
+        let shape = (services.config.num_partitions, services.config.default_replication_factor);
+        self.ask(services, context, (wanted, shape));
+    }
+
+    /// Has one of the cluster's own topics created, in the shape that the coordinator gives it.
+    pub fn request_internal(
+        &self,
+        services: &Services,
+        context: &RequestContext,
+        name: &'static str,
+    ) {
+        let shape = (UNDECIDED.into(), UNDECIDED);
+        self.ask(services, context, (vec![Str::from_static(name)], shape));
+    }
+
+    fn ask(
+        &self,
+        services: &Services,
+        context: &RequestContext,
+        (wanted, (num_partitions, replication_factor)): (Vec<Str>, (i32, i16)),
+    ) {
         let names: Vec<Str> = {
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            let wanted = names.into_iter().filter(|name| !INTERNAL.contains(&name.as_str()));
             // The frame of the request must not live on in the set.
             let fresh = wanted
+                .into_iter()
                 .map(|name| name.detach())
                 .filter(|name| asked.len() < ASKED_MAX && asked.insert(name.clone()));
             fresh.collect()
@@ -46,12 +70,8 @@ impl AutoCreate {
         if names.is_empty() {
             return;
         }
-        let claimed = Claimed {
-            asked: Arc::clone(&self.asked),
-            names,
-            num_partitions: services.config.num_partitions,
-            replication_factor: services.config.default_replication_factor,
-        };
+        let asked = Arc::clone(&self.asked);
+        let claimed = Claimed { asked, names, num_partitions, replication_factor };
         let context = RequestContext {
             api_key: ApiKey::CreateTopics,
             api_version: VERSION,
@@ -90,7 +110,7 @@ async fn create(relay: Relay, context: RequestContext, claimed: Claimed) {
         timeout_ms: i32::try_from(TIMEOUT.as_millis()).unwrap_or(i32::MAX),
         ..CreateTopicsRequest::default()
     };
-    let answer = relay.forward(&context, &request, CallClass::Prompt, TIMEOUT).await;
+    let answer = relay.forward(&context, &request, TIMEOUT).await;
     let response = match answer {
         Ok(answer) => {
             let mut decoder = Decoder::new(answer);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_metadata::image::{Image, ImageReader};
+use ottla_metadata::internal_topics::is_metadata_only;
 use ottla_protocol::types::{BrokerId, LeaderEpoch};
 use ottla_protocol::{ErrorCode, Str, Uuid};
 
@@ -127,6 +128,16 @@ pub struct LeaderHint {
     pub leader_epoch: LeaderEpoch,
 }
 
+/// A partition without a log that this broker leads: one of the cluster's own topics, which are metadata alone.
+/// Readers find a log with nothing in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmptyLog {
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The partition's.
+    pub partition_epoch: i64,
+}
+
 /// Where a broker is reached by clients of one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeEndpoint {
@@ -143,6 +154,7 @@ pub struct NodeEndpoint {
 /// Finds the partitions of one request, all in the same image.
 #[derive(Debug)]
 pub struct Resolver {
+    broker: BrokerId,
     image: Arc<Image>,
     partitions: Arc<PartitionTable>,
 }
@@ -182,7 +194,11 @@ impl DataPath {
 
     /// For one request, or one round of it.
     pub fn resolver(&self) -> Resolver {
-        Resolver { image: self.image.load(), partitions: Arc::clone(&self.partitions) }
+        Resolver {
+            broker: self.broker,
+            image: self.image.load(),
+            partitions: Arc::clone(&self.partitions),
+        }
     }
 }
 
@@ -226,6 +242,24 @@ impl Resolver {
             return Err(Unroutable::plain(ErrorCode::KafkaStorageError));
         }
         Err(self.not_leader(topic, partition))
+    }
+
+    /// True if no broker has a log of the topic.
+    pub fn is_metadata_only(&self, topic: Uuid) -> bool {
+        self.topic_name(topic).is_some_and(is_metadata_only)
+    }
+
+    /// The partition, if it has no log anywhere and this broker leads it; asked where [`Resolver::find`] finds
+    /// nothing.
+    pub fn empty_log(&self, topic: Uuid, partition: i32) -> Option<EmptyLog> {
+        if !self.is_metadata_only(topic) {
+            return None;
+        }
+        let partition = self.image.partition(topic, partition)?;
+        (partition.leader == self.broker.0).then(|| EmptyLog {
+            leader_epoch: LeaderEpoch(partition.leader_epoch),
+            partition_epoch: partition.mod_revision,
+        })
     }
 
     /// Refuses because somebody else leads.
@@ -298,6 +332,18 @@ impl Resolver {
             }
         }
         found
+    }
+}
+
+impl EmptyLog {
+    /// Refuses a client that knows of another leader; −1 knows of none.
+    pub fn check_epoch(self, known: i32) -> Result<(), ErrorCode> {
+        match known {
+            -1 => Ok(()),
+            known if known < self.leader_epoch.0 => Err(ErrorCode::FencedLeaderEpoch),
+            known if self.leader_epoch.0 < known => Err(ErrorCode::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
     }
 }
 

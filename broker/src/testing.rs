@@ -37,7 +37,7 @@ use crate::auto_create::AutoCreate;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::data_path::{DataLimits, DataPath};
-use crate::handlers::{ConnectionInfo, Principal, RequestContext};
+use crate::handlers::{ConnectionInfo, Principal, RequestContext, Turns};
 use crate::identity::Identity;
 use crate::listener::Router;
 use crate::metrics::Metrics;
@@ -365,6 +365,7 @@ fn context_of(api_key: ApiKey, api_version: i16, listener: &'static str) -> Requ
             listener: Str::from_static(listener),
             client_address: SocketAddr::from(([127, 0, 0, 1], 50_000)),
             closed: CancellationToken::new(),
+            turns: Turns::default(),
         }),
         principal: Principal::anonymous(),
         received: Now::default(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ottla_metadata::internal_topics::is_metadata_only;
 use ottla_metadata::model::Partition;
 use ottla_protocol::Uuid;
 use tokio::sync::watch;
@@ -35,8 +36,11 @@ pub(super) async fn tell(path: &DataPath, ready: &watch::Sender<bool>) {
 /// Replicas here that are not yet what the newest image says.
 pub(super) fn waiting(path: &DataPath) -> usize {
     let image = path.image.load();
-    let of_broker =
-        image.partitions().filter(|(_, _, partition)| partition.replicas.contains(&path.broker.0));
+    let has_log =
+        |topic: Uuid| image.topic_by_id(topic).is_none_or(|topic| !is_metadata_only(&topic.name));
+    let of_broker = image.partitions().filter(|(topic, _, partition)| {
+        partition.replicas.contains(&path.broker.0) && has_log(*topic)
+    });
     of_broker
         .filter(|(topic, index, partition)| !is_taken_up(path, *topic, *index, partition))
         .count()
@@ -80,6 +84,17 @@ mod tests {
         telling.await;
         assert!(*is_ready.borrow());
         assert_eq!(waiting(path), 0);
+    }
+
+    #[tokio::test]
+    async fn topics_without_logs_are_not_waited_for() {
+        let orders = TestTopic::new("orders", 1);
+        let broker = TestBroker::leading(&[&orders]).await;
+        let internal = TestTopic::new("__consumer_offsets", 2);
+        broker.cluster.put_topic(&internal).await;
+        let image = broker.services.image.clone();
+        broker.until(|| image.load().partition(internal.id, 1).map(|_| ())).await;
+        assert_eq!(waiting(&broker.plane.path), 0);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use ottla_metadata::image::{Image, ImageDiff, ImageReader};
+use ottla_metadata::internal_topics::is_metadata_only;
 use ottla_protocol::types::Offset;
 use ottla_protocol::{Str, Uuid};
 use ottla_storage::{Aside, CreateLogError, Log, LogIo, TopicPartition};
@@ -254,7 +255,7 @@ impl<I: LogIo> Assigner<I> {
         for &(topic_id, index) in changed {
             let Some(partition) = image.partition(topic_id, index) else { continue };
             let Some(topic) = image.topic_by_id(topic_id) else { continue };
-            if !desired::is_replica(partition, self.path.broker) {
+            if !desired::is_replica(partition, self.path.broker) || is_metadata_only(&topic.name) {
                 continue;
             }
             let here = (self.path.broker, self.broker_epoch);

@@ -7,6 +7,8 @@ use ottla_protocol::time::Now;
 use ottla_protocol::{ApiKey, Str};
 use tokio_util::sync::CancellationToken;
 
+use super::Turns;
+
 /// Who asks. On a listener without authentication it is [`Principal::anonymous`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal {
@@ -29,6 +31,8 @@ pub struct ConnectionInfo {
     pub client_address: SocketAddr,
     /// Cancelled when the connection ends: work that only its answer needs can stop.
     pub closed: CancellationToken,
+    /// The order of requests that must not overtake each other.
+    pub turns: Turns,
 }
 
 /// One request. Cheap to clone, for the parallel part.

@@ -87,6 +87,9 @@ async fn begin(
     (partition, offset): (i32, i64),
 ) -> Result<Begun, ErrorCode> {
     let id = resolver.topic_id_by_name(topic);
+    if id.is_ok_and(|id| resolver.is_metadata_only(id)) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     let handle = resolver.find(id, partition).map_err(|unroutable| unroutable.error)?;
     let settings = {
         let view = handle.view();

@@ -1,8 +1,8 @@
 //! DescribeConfigs, 1 to 4: the configs of topics and of this broker, where each value comes from, and
 //! what it stands in for.
 //!
-//! - Topics, this broker by its id, and what is set for all brokers (an empty broker name). Other kinds of
-//!   resources are not built and are INVALID_REQUEST, as is the id of another broker: clients ask each
+//! - Topics, groups, this broker by its id, and what is set for all brokers (an empty broker name). Other kinds
+//!   of resources are not built and are INVALID_REQUEST, as is the id of another broker: clients ask each
 //!   broker for its own configs.
 //! - Secrets are never told.
 //! - Synonyms only if asked; documentation from version 3 on and only if asked.
@@ -11,8 +11,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ottla_metadata::config::{
-    ConfigMap, Layers, Resolved, describe_broker, describe_broker_defaults, describe_topic,
-    validate_topic_name,
+    ConfigMap, Layers, Resolved, describe_broker, describe_broker_defaults, describe_group,
+    describe_topic, validate_topic_name,
 };
 use ottla_metadata::image::Image;
 use ottla_metadata::keys::ConfigResource;
@@ -35,6 +35,7 @@ pub struct DescribeConfigs;
 /// Kafka's codes of resources.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 impl Handler for DescribeConfigs {
     type Request = DescribeConfigsRequest;
@@ -95,6 +96,14 @@ fn describe(
             ErrorCode::InvalidRequest,
             format!("this is broker {id}, which knows its own configs only; ask {name:?} itself"),
         )),
+        GROUP if name.is_empty() => {
+            Err((ErrorCode::InvalidRequest, "a group has a name that is not empty".to_owned()))
+        }
+        // A group has configs whether or not it exists.
+        GROUP => {
+            let own = dynamic(ConfigResource::Group(name.to_owned())).unwrap_or(&empty);
+            Ok(describe_group(&Layers { own, ..layers }))
+        }
         kind => Err((
             ErrorCode::InvalidRequest,
             format!("configs of resources of type {kind} are not supported"),

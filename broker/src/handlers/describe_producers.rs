@@ -51,7 +51,13 @@ async fn describe(
     partition: i32,
 ) -> Result<Vec<ActiveProducer>, ErrorCode> {
     let id = resolver.topic_id_by_name(topic);
-    let handle = resolver.find(id, partition).map_err(|unroutable| unroutable.error)?;
+    let found = resolver.find(id, partition);
+    if let (Err(_), Ok(id)) = (&found, id)
+        && resolver.empty_log(id, partition).is_some()
+    {
+        return Ok(Vec::new());
+    }
+    let handle = found.map_err(|unroutable| unroutable.error)?;
     handle.view().check_leader(-1)?;
     let (reply, producers) = oneshot::channel();
     let control = Control::DescribeProducers { slot: handle.slot, reply };

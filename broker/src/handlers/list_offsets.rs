@@ -171,8 +171,17 @@ async fn find(
         return Err(ErrorCode::UnsupportedVersion);
     }
     let id = resolver.topic_id_by_name(topic);
-    let handle =
-        resolver.find(id, partition.partition_index).map_err(|unroutable| unroutable.error)?;
+    let found = resolver.find(id, partition.partition_index);
+    if let (Err(_), Ok(id)) = (&found, id)
+        && let Some(empty) = resolver.empty_log(id, partition.partition_index)
+    {
+        empty.check_epoch(partition.current_leader_epoch)?;
+        return Ok(match timestamp {
+            LATEST | EARLIEST | EARLIEST_LOCAL => Place::named(Offset(0), empty.leader_epoch.0),
+            _ => Place::NONE,
+        });
+    }
+    let handle = found.map_err(|unroutable| unroutable.error)?;
     let view = handle.view_full();
     if terms.is_tool {
         view.check_epoch(partition.current_leader_epoch)?;

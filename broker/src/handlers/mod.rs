@@ -24,6 +24,8 @@ mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
 mod file_slice;
+mod find_coordinator;
+mod groups;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
@@ -33,9 +35,12 @@ mod offset_for_leader_epoch;
 mod produce;
 mod relayed;
 mod topology;
+mod turns;
 mod unregister_broker;
 mod update_features;
 
+#[cfg(test)]
+mod empty_log_tests;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +68,11 @@ pub use describe_topic_partitions::DescribeTopicPartitions;
 pub use elect_leaders::ElectLeaders;
 pub use fetch::Fetch;
 pub use file_slice::{FileSlice, SliceSource};
+pub use find_coordinator::FindCoordinator;
+pub use groups::{
+    ConsumerGroupDescribe, ConsumerGroupHeartbeat, DeleteGroups, DescribeGroups, Heartbeat,
+    JoinGroup, LeaveGroup, ListGroups, OffsetCommit, OffsetDelete, OffsetFetch, SyncGroup,
+};
 pub use incremental_alter_configs::IncrementalAlterConfigs;
 pub use init_producer_id::InitProducerId;
 pub use list_offsets::ListOffsets;
@@ -70,6 +80,7 @@ pub use list_partition_reassignments::ListPartitionReassignments;
 pub use metadata::Metadata;
 pub use offset_for_leader_epoch::OffsetForLeaderEpoch;
 pub use produce::Produce;
+pub use turns::{Turn, Turns};
 pub use unregister_broker::UnregisterBroker;
 pub use update_features::UpdateFeatures;
 

@@ -73,7 +73,15 @@ fn end_of_epoch(
     partition: &OffsetForLeaderPartition,
 ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
     let id = resolver.topic_id_by_name(topic);
-    let handle = resolver.find(id, partition.partition).map_err(|unroutable| unroutable.error)?;
+    let found = resolver.find(id, partition.partition);
+    if let (Err(_), Ok(id)) = (&found, id)
+        && let Some(empty) = resolver.empty_log(id, partition.partition)
+    {
+        empty.check_epoch(partition.current_leader_epoch)?;
+        let epoch = LeaderEpoch(partition.leader_epoch);
+        return Ok((epoch <= empty.leader_epoch).then_some((epoch, Offset(0))));
+    }
+    let handle = found.map_err(|unroutable| unroutable.error)?;
     let view = handle.view();
     view.check_leader(partition.current_leader_epoch)?;
     Ok(view.end_of_epoch(LeaderEpoch(partition.leader_epoch)))

@@ -9,7 +9,7 @@ use ottla_protocol::wire::Encoder;
 use ottla_protocol::{ErrorCode, Request, Str};
 
 use super::{Answer, Reply, RequestContext};
-use crate::relay::{CallClass, RelayError};
+use crate::relay::RelayError;
 use crate::services::Services;
 
 /// What differs from one relayed API to the next.
@@ -39,7 +39,7 @@ where
     let context = context.clone();
     Answer::later(async move {
         let timeout = deadline(request.timeout_ms());
-        match relay.forward(&context, &request, CallClass::Prompt, timeout).await {
+        match relay.forward(&context, &request, timeout).await {
             Ok(response) => passed_on(&context, &response),
             Err(error) => {
                 tracing::warn!(api = %R::KEY, %error, "request is not carried out by the coordinator");
@@ -72,7 +72,7 @@ fn message(error: &RelayError) -> Str {
 }
 
 /// A frame around the coordinator's answer, which must be the answer to this very request.
-fn passed_on(context: &RequestContext, response: &Bytes) -> Reply {
+pub(super) fn passed_on(context: &RequestContext, response: &Bytes) -> Reply {
     if !response.starts_with(&context.correlation_id.to_be_bytes()) {
         tracing::error!(api = %context.api_key, "the coordinator's answer belongs to another request");
         return Reply::close();

@@ -23,7 +23,7 @@ use super::router::Router;
 use super::sasl::Session;
 use super::tls::SecurityProtocol;
 use super::writer::FileSource;
-use crate::handlers::ConnectionInfo;
+use crate::handlers::{ConnectionInfo, Turns};
 use crate::metrics::ListenerMetrics;
 use crate::services::Services;
 
@@ -242,6 +242,7 @@ impl Acceptor {
             listener: self.listener.name.clone(),
             client_address: client,
             closed: CancellationToken::new(),
+            turns: Turns::default(),
         });
         let session = Session::start(self.listener.protocol);
         let shared = Arc::clone(&self.shared);

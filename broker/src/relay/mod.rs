@@ -50,6 +50,23 @@ pub struct Relay {
     image: ImageReader,
 }
 
+/// A request in the form in which it goes to the coordinator.
+#[derive(Debug)]
+pub struct Sealed(Bytes);
+
+/// How a request is to be passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallTerms {
+    /// Whether it may be held for long.
+    pub class: CallClass,
+    /// How long its client waits.
+    pub deadline: Duration,
+    /// Shards of groups that this broker speaks for, as far as the request is about them.
+    pub shards: Vec<i32>,
+    /// The answer is held back until this broker's image shows what it says.
+    pub awaits_image: bool,
+}
+
 /// Why there is no answer. [`RelayError::code`] is what a client is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
@@ -102,11 +119,39 @@ impl Relay {
         &self,
         context: &RequestContext,
         request: &R,
-        class: CallClass,
         deadline: Duration,
     ) -> Result<Bytes, RelayError> {
+        let sealed = self.seal(context, request)?;
+        let terms = CallTerms {
+            class: CallClass::Prompt,
+            deadline,
+            shards: Vec::new(),
+            awaits_image: true,
+        };
+        self.send(context, sealed, terms).await
+    }
+
+    /// A client's request as it goes into its envelope: header and body as the client sent them, but for tags
+    /// of the header that are unknown here.
+    pub fn seal<R: Request>(
+        &self,
+        context: &RequestContext,
+        request: &R,
+    ) -> Result<Sealed, RelayError> {
         let frame = encode(context, request).map_err(|e| RelayError::Malformed(e.to_string()))?;
-        let _permit = self.bounds.admit(class, frame.len()).ok_or(RelayError::Overloaded)?;
+        Ok(Sealed(frame))
+    }
+
+    /// As [`Relay::forward`], on terms of the caller's.
+    pub async fn send(
+        &self,
+        context: &RequestContext,
+        Sealed(frame): Sealed,
+        terms: CallTerms,
+    ) -> Result<Bytes, RelayError> {
+        let deadline = terms.deadline;
+        let admitted = self.bounds.admit(terms.class, frame.len());
+        let _permit = admitted.ok_or(RelayError::Overloaded)?;
         let link = self.link(deadline.min(LINK_WAIT)).await?;
         let deadline_ms = i32::try_from(deadline.as_millis()).unwrap_or(i32::MAX);
         let envelope = RelayRequest {
@@ -120,9 +165,17 @@ impl Relay {
             broker_epoch: self.identity.broker_epoch(),
             deadline_ms,
             request: Records::Memory(frame),
+            shards: terms.shards,
             ..RelayRequest::default()
         };
-        let answer = link.relay(envelope, deadline).await.map_err(no_answer)?;
+        let answer = tokio::select! {
+            biased;
+            answer = link.relay(envelope, deadline) => answer.map_err(no_answer)?,
+            () = self.replaced(&link) => {
+                let reason = "another coordinator takes over".to_owned();
+                return Err(RelayError::NoAnswer(reason));
+            }
+        };
         let code = ErrorCode::from_code(answer.error_code);
         if code != ErrorCode::None {
             let message = answer.error_message.unwrap_or_default().to_string();
@@ -131,8 +184,15 @@ impl Relay {
         let Some(Records::Memory(response)) = answer.response else {
             return Err(RelayError::Malformed("an answer without a response".to_owned()));
         };
-        self.catch_up(answer.store_cluster_id, answer.revision).await;
+        if terms.awaits_image {
+            self.catch_up(answer.store_cluster_id, answer.revision).await;
+        }
         Ok(response)
+    }
+
+    /// Whether there is a link to the active coordinator now.
+    pub fn is_connected(&self) -> bool {
+        self.links.borrow().is_some()
     }
 
     /// A fresh block of producer ids: the first, and how many.
@@ -184,6 +244,17 @@ impl Relay {
         link.ok_or(RelayError::NoCoordinator)
     }
 
+    /// Ends when `link` is not the one to use any more. A coordinator that merely stands still never answers what
+    /// was sent to it, and a client that waits for that misses its heartbeats.
+    async fn replaced(&self, link: &Arc<dyn CoordinatorLink>) {
+        let mut links = self.links.clone();
+        let is_other = |current: &Option<Arc<dyn CoordinatorLink>>| {
+            current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, link))
+        };
+        // Its sender ends with the broker.
+        let _ = links.wait_for(is_other).await;
+    }
+
     /// A client that was told of a change must find it here when it asks next.
     async fn catch_up(&self, store_id: i64, revision: i64) {
         if self.image.load().store_id().cast_signed() != store_id {
@@ -218,7 +289,6 @@ fn no_answer(error: LinkError) -> RelayError {
     }
 }
 
-/// Header and body as the client sent them, but for tags of the header that are unknown here.
 fn encode<R: Request>(context: &RequestContext, request: &R) -> Result<Bytes, EncodeError> {
     let header = RequestHeader {
         api_key: R::KEY.code(),

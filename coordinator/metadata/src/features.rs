@@ -29,6 +29,9 @@ pub const FEATURES: [Feature; 2] = [
     Feature { name: METADATA_VERSION, supported: FeatureRange { min: 7, max: 30 }, default: 30 },
 ];
 
+/// Level 1 has the consumer protocol of KIP-848.
+pub const GROUP_VERSION: &str = "group.version";
+
 /// The feature that stands for the cluster as a whole, and cannot be switched off.
 pub const METADATA_VERSION: &str = "metadata.version";
 

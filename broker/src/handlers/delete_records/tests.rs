@@ -63,12 +63,12 @@ async fn records_below_the_new_start_are_gone_even_within_a_batch() {
 #[tokio::test]
 async fn policies_are_kept() {
     let compacted = TestTopic::new("compacted", 1).with("cleanup.policy", "compact");
-    let mut internal = TestTopic::new("__transaction_state", 1);
+    let mut internal = TestTopic::new("__share_group_state", 1);
     internal.internal = true;
     let broker = TestBroker::leading(&[&compacted, &internal]).await;
     assert_eq!(delete(&broker, "compacted", 0).await, (ErrorCode::PolicyViolation, -1));
     let error = (ErrorCode::InvalidTopicException, -1);
-    assert_eq!(delete(&broker, "__transaction_state", 0).await, error);
+    assert_eq!(delete(&broker, "__share_group_state", 0).await, error);
     let error = (ErrorCode::UnknownTopicOrPartition, -1);
     assert_eq!(delete(&broker, "unknown", 0).await, error);
 }

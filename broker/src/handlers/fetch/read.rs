@@ -9,7 +9,7 @@ use ottla_storage::ReadError;
 
 use super::hold::Hold;
 use super::{Poll, Reader, Terms};
-use crate::data_path::{DataPath, Resolver, Unroutable};
+use crate::data_path::{DataPath, EmptyLog, Resolver, Unroutable};
 use crate::fetch_session::{Entry, TopicKey, Wanted};
 use crate::partition::{
     Continuation, FollowerView, Located, PartitionHandle, ReadRange, Role, View,
@@ -24,6 +24,8 @@ pub(super) struct Candidate {
     pub partition: i32,
     pub wanted: Wanted,
     pub found: Result<Found, Unroutable>,
+    /// Instead of what was not found.
+    pub empty: Option<EmptyLog>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ pub(super) fn find(poll: &Poll, indices: &mut Vec<u32>, is_subscribed: bool) -> 
         poll.session.with_entry(*index, |entry| {
             entry.begin_visit();
             let found = find_partition(&resolver, poll.terms.reader, entry);
+            let empty = found.is_err().then(|| find_empty(&resolver, entry)).flatten();
             let found = found.map(|handle| {
                 if is_subscribed {
                     entry.maybe_register(&handle, poll.terms.reader.owner());
@@ -92,10 +95,15 @@ pub(super) fn find(poll: &Poll, indices: &mut Vec<u32>, is_subscribed: bool) -> 
                 partition: entry.partition,
                 wanted: entry.wanted,
                 found,
+                empty,
             }
         })
     });
     candidates.collect()
+}
+
+fn find_empty(resolver: &Resolver, entry: &Entry) -> Option<EmptyLog> {
+    resolver.empty_log(resolver.topic_id(&entry.topic).ok()?, entry.partition)
 }
 
 fn find_partition(
@@ -152,6 +160,9 @@ async fn read_candidate(
     candidate: &Candidate,
     budget: Budget,
 ) -> Result<PartitionRead, Unroutable> {
+    if let Some(empty) = candidate.empty {
+        return read_empty(empty, &candidate.wanted).map_err(Unroutable::plain);
+    }
     let found = candidate.found.as_ref().map_err(|error| *error)?;
     let mut view = Arc::clone(&found.view);
     for _ in 0..READ_ATTEMPTS {
@@ -188,6 +199,14 @@ async fn read_candidate(
         }
     }
     Ok(PartitionRead::Read(Marks::of(&view), None))
+}
+
+fn read_empty(empty: EmptyLog, wanted: &Wanted) -> Result<PartitionRead, ErrorCode> {
+    empty.check_epoch(wanted.current_leader_epoch)?;
+    if wanted.fetch_offset != 0 {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    Ok(PartitionRead::Read(Marks::of_empty(empty), None))
 }
 
 /// Views that are tried: each can lose a segment while it is read.
@@ -278,6 +297,17 @@ fn error_code(error: &ReadError, found: &Found) -> ErrorCode {
 }
 
 impl Marks {
+    const fn of_empty(empty: EmptyLog) -> Self {
+        Self {
+            high_watermark: Offset(0),
+            last_stable: Offset(0),
+            log_start: Offset(0),
+            log_end: Offset(0),
+            leader_epoch: empty.leader_epoch,
+            partition_epoch: empty.partition_epoch,
+        }
+    }
+
     pub(super) fn of(view: &View) -> Self {
         Self {
             high_watermark: view.high_watermark,

@@ -47,7 +47,11 @@ pub(super) fn respond(poll: &Poll, candidates: &[Candidate], reading: Reading) -
             entry.told = told;
             if is_read {
                 had_records.push(candidate.index);
-            } else if !is_settled || candidate.wanted.fetch_offset < end {
+            } else if !is_settled
+                || candidate.wanted.fetch_offset < end
+                // Nothing tells when it is led elsewhere.
+                || candidate.empty.is_some()
+            {
                 entry.mark_dirty(&session.watcher);
             }
             is_new

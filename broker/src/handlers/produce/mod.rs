@@ -147,7 +147,14 @@ fn find(
     partition: i32,
     context: &RequestContext,
 ) -> Result<Arc<PartitionHandle>, Unroutable> {
-    let handle = resolver.find(topic, partition)?;
+    let handle = resolver.find(topic, partition).map_err(|unroutable| {
+        let is_metadata_only = topic.is_ok_and(|topic| resolver.is_metadata_only(topic));
+        if is_metadata_only {
+            Unroutable::plain(ErrorCode::InvalidTopicException)
+        } else {
+            unroutable
+        }
+    })?;
     let view = handle.view();
     match view.check_leader(-1) {
         Ok(()) => {}

@@ -84,7 +84,7 @@ async fn log_append_time_is_told() {
 #[tokio::test]
 async fn each_wrong_partition_has_its_error_and_the_others_go_on() {
     let topic = TestTopic::new("orders", 1);
-    let mut internal = TestTopic::new("__consumer_offsets", 1);
+    let mut internal = TestTopic::new("__share_group_state", 1);
     internal.internal = true;
     let broker = TestBroker::leading(&[&topic, &internal]).await;
     let sound = batch(&["a"]).bytes;
