@@ -8,6 +8,8 @@ pub mod classic;
 pub mod consumer;
 pub mod context;
 pub mod effects;
+#[cfg(test)]
+pub(crate) mod scenario;
 pub mod settings;
 
 pub use classic::{ClassicGroup, ClassicState};

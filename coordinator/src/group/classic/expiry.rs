@@ -21,8 +21,10 @@ impl ClassicGroup {
         }
     }
 
-    /// The limit may have been lowered while nobody had this group.
+    /// Clears away what an interrupted write left behind. And the limit may have been lowered while nobody had
+    /// this group.
     fn on_restored(&mut self, cx: &mut Context<'_>) {
+        self.delete_remains(cx.out);
         if self.state == ClassicState::Stable && cx.settings.size_max < self.members.len() {
             self.prepare_rebalance("group is larger than allowed", cx);
         }

@@ -181,13 +181,20 @@ impl ClassicGroup {
             cx.out.answer_now(ticket, Response::JoinGroup(answer));
         }
         self.members.update(id, |member| {
+            let is_same = member.protocols == join.protocols
+                && member.session_timeout == join.session_timeout
+                && member.rebalance_timeout == join.rebalance_timeout
+                && member.client_id == join.client_id
+                && member.client_host == join.client_host;
+            if !is_same {
+                member.stored_in = None;
+            }
             member.protocols = join.protocols;
             member.session_timeout = join.session_timeout;
             member.rebalance_timeout = join.rebalance_timeout;
             member.client_id = join.client_id;
             member.client_host = join.client_host;
             member.join = Some(parked);
-            member.stored_in = None;
         });
     }
 
@@ -204,6 +211,7 @@ impl ClassicGroup {
         self.update_member(&new, join, cx);
         if let Some(member) = self.members.get_mut(&new) {
             *member.is_new = false;
+            *member.stored_in = None;
         }
         self.restart_session(&new, cx);
         match self.state {

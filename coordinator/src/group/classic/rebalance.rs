@@ -156,7 +156,10 @@ impl ClassicGroup {
         self.subscribed = self.read_subscriptions();
         self.enter(ClassicState::Empty, cx);
         info!(group = self.id, generation = self.generation, "group is empty");
-        self.store_generation(cx.out);
+        // If nothing was ever stored of it, there is nothing to take back.
+        if self.has_meta {
+            self.store_generation(cx.out);
+        }
     }
 
     /// Whoever waits for the leader is sent to join again.

@@ -19,7 +19,9 @@ use super::{ClassicGroup, ClassicState, StoredValues};
 
 impl ClassicGroup {
     /// The group as of the last generation that anybody was given. All members have their whole session timeout
-    /// from `now`. What of `members` and `assignments` is of no use is deleted with the next generation.
+    /// from `now`. Without a `meta` there is none, but what its first generation left behind has to be known.
+    /// Of use or not, everything found is taken; the first [`on_timer`](Self::on_timer), which is due at once,
+    /// deletes what nobody needs.
     ///
     /// If a later generation was being written when its coordinator went, that was never answered to anybody, and
     /// this one may have lost values to it: then all members are asked to join again.
@@ -28,22 +30,24 @@ impl ClassicGroup {
     /// A value of this group cannot be read.
     pub fn restore(
         id: &str,
-        meta: &Bytes,
+        meta: Option<&Bytes>,
         members: &StoredValues,
         assignments: &StoredValues,
         now: Now,
     ) -> Result<Self, ModelError> {
-        let meta: ClassicGroupMeta = decode_value(&format!("groups/{id}/meta"), meta)?;
+        let mut group = Self::new(id);
         let found = read::<ClassicGroupMember>(id, "members", members)?;
         let given = read::<ClassicGroupAssignment>(id, "assignments", assignments)?;
         let generations = found.values().map(|member| member.generation);
         let seen = generations.chain(given.values().map(|one| one.generation)).max();
-        let is_torn = seen.is_some_and(|seen| meta.generation < seen);
-        let mut group = Self::new(id);
-        group.stored_keys = members.keys().chain(assignments.keys()).cloned().collect();
         group.generation_seen = seen.unwrap_or(0);
+        group.stored_keys = members.keys().chain(assignments.keys()).cloned().collect();
+        group.timers.set(Timer::Restored, now.monotonic);
+        let Some(meta) = meta else { return Ok(group) };
+        let meta: ClassicGroupMeta = decode_value(&format!("groups/{id}/meta"), meta)?;
+        let is_torn = meta.generation < group.generation_seen;
         group.take_meta(&meta);
-        let own = |key: &str| given.get(key).filter(|a| a.generation == meta.generation);
+        let own = |key: &str| given.get(key).filter(|one| one.generation == meta.generation);
         // Without a protocol the generation is an empty one.
         if meta.protocol.is_some() {
             group.take_members(&found, |key| match own(key) {
@@ -106,7 +110,6 @@ impl ClassicGroup {
             self.timers.set(Timer::Join, now.monotonic + self.members.rebalance_timeout());
         } else {
             self.state = ClassicState::Stable;
-            self.timers.set(Timer::Restored, now.monotonic);
         }
         self.subscribed = self.read_subscriptions();
     }

@@ -22,7 +22,6 @@ impl ClassicGroup {
         for id in &ids {
             self.store_member(id, out);
         }
-        let mut keys = BTreeSet::new();
         for member in self.members.iter() {
             let key = member.key();
             let value = ClassicGroupAssignment {
@@ -31,14 +30,20 @@ impl ClassicGroup {
                 rest: Rest::new(),
             };
             out.put(&self.id, GroupKey::Assignment(key.clone()), encode_value(&value));
-            keys.insert(key);
+            self.stored_keys.insert(key);
         }
         self.store_meta(out);
+        self.delete_remains(out);
+    }
+
+    /// Deletes what is stored of those who are no members.
+    pub(super) fn delete_remains(&mut self, out: &mut Effects) {
+        let keys: BTreeSet<String> = self.members.iter().map(Member::key).collect();
         for key in self.stored_keys.difference(&keys) {
             out.delete(&self.id, GroupKey::Assignment(key.clone()));
             out.delete(&self.id, GroupKey::Member(key.clone()));
         }
-        self.stored_keys = keys;
+        self.stored_keys.retain(|key| keys.contains(key));
     }
 
     /// Writes a member, unless the journal has it as it is.
