@@ -214,17 +214,13 @@ impl ClassicGroup {
             *member.stored_in = None;
         }
         self.restart_session(&new, cx);
-        match self.state {
-            ClassicState::Stable if self.members.choose_protocol() == self.protocol => {
-                self.store_member(&new, cx.out);
-                self.answer_replaced(&new, version, led_by, cx);
-            }
-            // The leader may be assigning to the old id right now.
-            ClassicState::Stable | ClassicState::CompletingRebalance => {
-                self.prepare_rebalance("static member returned", cx);
-            }
-            ClassicState::PreparingRebalance | ClassicState::Empty => self.maybe_complete_join(cx),
+        if self.state == ClassicState::Stable && self.members.choose_protocol() == self.protocol {
+            self.store_member(&new, self.generation, cx.out);
+            return self.answer_replaced(&new, version, led_by, cx);
         }
+        self.store_replaced(&new, cx.out);
+        // While a leader assigns, it may be assigning to the old id right now.
+        self.rebalance_or_complete("static member returned", cx);
     }
 
     /// Nothing changes for anybody else. Before version 9 a leader cannot be told to leave the assignment alone,

@@ -192,7 +192,7 @@ impl ClassicGroup {
         Some(topics)
     }
 
-    fn next_generation(&self) -> i32 {
+    pub(super) fn next_generation(&self) -> i32 {
         self.generation.max(self.generation_seen).checked_add(1).unwrap_or(1)
     }
 

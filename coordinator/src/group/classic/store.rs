@@ -20,7 +20,7 @@ impl ClassicGroup {
     pub(super) fn store_generation(&mut self, out: &mut Effects) {
         let ids = self.members.ids();
         for id in &ids {
-            self.store_member(id, out);
+            self.store_member(id, self.generation, out);
         }
         for member in self.members.iter() {
             let key = member.key();
@@ -46,9 +46,8 @@ impl ClassicGroup {
         self.stored_keys.retain(|key| keys.contains(key));
     }
 
-    /// Writes a member, unless the journal has it as it is.
-    pub(super) fn store_member(&mut self, id: &str, out: &mut Effects) {
-        let generation = self.generation;
+    /// Writes a member under `generation`, unless the journal has it as it is.
+    pub(super) fn store_member(&mut self, id: &str, generation: i32, out: &mut Effects) {
         let Some(member) = self.members.get(id).filter(|member| member.stored_in.is_none()) else {
             return;
         };
@@ -61,6 +60,16 @@ impl ClassicGroup {
         self.stored_keys.insert(key);
         if let Some(member) = self.members.get_mut(id) {
             *member.stored_in = Some(generation);
+        }
+    }
+
+    /// Writes a static member under its new id while there is a rebalance. Else its new process would be fenced
+    /// by its own former id after a failover, which no client survives. As a value of the coming generation
+    /// it also says that all have to join again.
+    pub(super) fn store_replaced(&mut self, id: &str, out: &mut Effects) {
+        let is_stored = |key: String| self.stored_keys.contains(&key);
+        if self.members.get(id).is_some_and(|member| is_stored(member.key())) {
+            self.store_member(id, self.next_generation(), out);
         }
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Client {
     inbox: Vec<Answer>,
     /// It may have lost its membership through no fault of the group.
     pub excused: bool,
+    /// What it hears may be long ago: it was paused meanwhile.
+    is_late: bool,
 }
 
 impl Client {
@@ -67,6 +69,7 @@ impl Client {
             last_sent: 0,
             inbox: Vec::new(),
             excused: false,
+            is_late: false,
         }
     }
 
@@ -111,6 +114,7 @@ impl Client {
 
     pub fn pause(&mut self) {
         self.is_paused = true;
+        self.is_late = true;
         self.excused = true;
     }
 
@@ -144,6 +148,7 @@ impl Client {
         if self.is_paused {
             return None;
         }
+        self.is_late = false;
         match self.phase {
             Phase::Idle => Some(self.join()),
             Phase::Member if self.last_sent + 3 <= second => {
@@ -214,7 +219,7 @@ impl Client {
     fn on_join(&mut self, join: &JoinGroupResponse, assignments: &mut u64) -> Option<Request> {
         if join.error_code == ErrorCode::MemberIdRequired.code() {
             self.member_id = join.member_id.as_str().to_owned();
-            self.excused = false;
+            self.excused = self.is_late;
             return Some(self.join());
         }
         if !self.is_good(join.error_code) {
@@ -223,7 +228,7 @@ impl Client {
         assert!(self.version < 7 || join.protocol_name.as_deref() == Some("range"), "{join:?}");
         if self.member_id != *join.member_id {
             self.member_id = join.member_id.as_str().to_owned();
-            self.excused = false;
+            self.excused = self.is_late;
         }
         self.generation = join.generation_id;
         let mut assigned = Vec::new();
