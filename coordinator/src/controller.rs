@@ -23,7 +23,7 @@ pub mod preferred;
 pub mod producer_ids;
 pub mod reassignment;
 pub mod reclaim;
-mod store_clock;
+pub(crate) mod store_clock;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod topics;

@@ -29,6 +29,7 @@ use crate::leadership::{ActiveController, Leadership};
 use crate::maintenance;
 use crate::metrics::Metrics;
 use crate::rest;
+use crate::shards::{self, Groups, TermParts};
 
 /// Why a coordinator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,8 @@ pub struct Services {
     pub(crate) http_hosts: Arc<[String]>,
     /// What this node's file says: it holds for topics where nothing else is set.
     pub(crate) file: Arc<ConfigMap>,
+    /// The groups, on the active coordinator.
+    pub(crate) groups: Groups,
 }
 
 /// A running coordinator.
@@ -117,6 +120,15 @@ pub struct Coordinator;
 impl Coordinator {
     /// Starts a coordinator on `store` and returns at once; it waits for a store that is away, and says so.
     pub async fn start(config: Config, store: Arc<dyn MetaStore>) -> Result<Handle, StartError> {
+        Self::start_with_stores(config, store, None).await
+    }
+
+    /// Starts a coordinator that keeps groups in a store of their own, if there is one.
+    pub async fn start_with_stores(
+        config: Config,
+        store: Arc<dyn MetaStore>,
+        offsets_store: Option<Arc<dyn MetaStore>>,
+    ) -> Result<Handle, StartError> {
         let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
         let seen = data_dir.as_ref().map(DataDir::highest_seen).transpose()?.unwrap_or_default();
         let secret = config.cluster_secret.as_deref().map(ClusterSecret::read).transpose()?;
@@ -128,12 +140,14 @@ impl Coordinator {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (leadership, leaderships) = watch::channel(Leadership::default());
         let (failure, failed) = watch::channel(None);
+        let metrics = Metrics::new();
         let services = Services {
             node_id: config.node_id,
             admin: Admin::new(commands.clone(), leaderships.clone()),
             images: images.clone(),
             leadership: leaderships,
-            metrics: Metrics::new(),
+            groups: Groups::new(&metrics),
+            metrics,
             stop: CancellationToken::new(),
             store: store.clone(),
             heartbeats: Arc::default(),
@@ -156,7 +170,8 @@ impl Coordinator {
         let former_claim = data_dir
             .as_ref()
             .map_or_else(FormerClaim::default, |dir| FormerClaim::in_folder(dir.path()));
-        let terms = Terms::new(&config, &services, announcement, leadership, former_claim);
+        let mut terms = Terms::new(&config, &services, announcement, leadership, former_claim);
+        terms.offsets_store = offsets_store;
         tasks.spawn(terms.run(queue));
         if let Some(dir) = data_dir {
             tasks.spawn(remember(dir, seen, services.clone()));
@@ -357,6 +372,8 @@ struct Terms {
     parts: Parts,
     services: Services,
     leadership: watch::Sender<Leadership>,
+    /// Where groups are, if that is not where the coordinator is elected.
+    offsets_store: Option<Arc<dyn MetaStore>>,
 }
 
 impl Terms {
@@ -386,7 +403,8 @@ impl Terms {
             former_claim,
             health,
         };
-        Self { candidate, parts, services: services.clone(), leadership }
+        let (services, offsets_store) = (services.clone(), None);
+        Self { candidate, parts, services, leadership, offsets_store }
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
@@ -407,7 +425,7 @@ impl Terms {
                 () = stop.cancelled() => {}
                 () = reject_all(&mut queue, &self.leadership) => {}
                 writer = self.begin(&term) => if let Some(writer) = writer {
-                    self.run_term(writer, &term.over, &mut queue).await;
+                    self.run_term(writer, &term, &mut queue).await;
                 },
             }
             tracing::info!(term = term.number, "this coordinator is no longer the active one");
@@ -427,14 +445,10 @@ impl Terms {
         Some(writer)
     }
 
-    async fn run_term(
-        &mut self,
-        writer: Writer,
-        over: &CancellationToken,
-        queue: &mut mpsc::Receiver<Command>,
-    ) {
+    async fn run_term(&mut self, writer: Writer, term: &Term, queue: &mut mpsc::Receiver<Command>) {
         let stop = self.services.stop.clone();
-        let driver = Driver::new(self.parts.clone(), writer, over.clone());
+        let driver = Driver::new(self.parts.clone(), writer, term.over.clone());
+        let shards = shards::run(self.shard_parts(term));
         self.parts.metrics.active.set(1);
         self.leadership.send_modify(|leadership| leadership.is_me = true);
         tracing::info!("this coordinator is the active one");
@@ -444,9 +458,30 @@ impl Terms {
         tokio::select! {
             () = driver.run(queue, &stop) => {}
             () = upkeep => {}
+            () = shards => {}
         }
         self.leadership.send_modify(|leadership| leadership.is_me = false);
         self.parts.metrics.active.set(0);
+    }
+}
+
+impl Terms {
+    fn shard_parts(&self, term: &Term) -> TermParts {
+        let services = &self.services;
+        TermParts {
+            groups: services.groups.clone(),
+            store: services.store.clone(),
+            offsets_store: self.offsets_store.clone(),
+            keys: self.candidate.keys.clone(),
+            node_id: services.node_id,
+            term: term.number,
+            images: services.images.clone(),
+            health: self.parts.health.clone(),
+            clock: services.clock.clone(),
+            metrics: services.metrics.clone(),
+            file: services.file.clone(),
+            over: term.over.clone(),
+        }
     }
 }
 

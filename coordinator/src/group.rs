@@ -8,12 +8,20 @@ pub mod classic;
 pub mod consumer;
 pub mod context;
 pub mod effects;
+pub mod membership;
+pub mod offsets;
+mod refusal;
+mod request;
 #[cfg(test)]
 pub(crate) mod scenario;
 pub mod settings;
+pub mod shard;
 
 pub use classic::{ClassicGroup, ClassicState};
 pub use consumer::ConsumerGroup;
 pub use context::{Client, Context};
 pub use effects::{After, Answer, Effects, Response, Ticket};
-pub use settings::GroupSettings;
+pub use refusal::refusal;
+pub use request::Request;
+pub use settings::{GroupSettings, SettingsTable};
+pub use shard::{Call, Filter, Shard, World};

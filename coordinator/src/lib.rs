@@ -18,6 +18,7 @@ pub mod metrics;
 mod prober;
 mod relay;
 pub mod rest;
+mod shards;
 
 pub use config::Config;
 pub use coordinator::{Coordinator, Handle, Services, StartError};

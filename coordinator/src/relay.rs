@@ -10,6 +10,7 @@ mod create_topics;
 mod delete_topics;
 mod describe_quorum;
 mod elect_leaders;
+mod groups;
 mod unregister_broker;
 mod update_features;
 
@@ -20,9 +21,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest, ElectLeadersRequest,
-    IncrementalAlterConfigsRequest, RelayRequest, RelayResponse, UnregisterBrokerRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest, DescribeQuorumRequest,
+    ElectLeadersRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, RelayRequest, RelayResponse, SyncGroupRequest, UnregisterBrokerRequest,
     UpdateFeaturesRequest,
 };
 use ottla_protocol::wire::{DecodeError, Decoder, EncodeError, Encoder, Records};
@@ -60,6 +64,8 @@ struct Call<'a> {
     admin: &'a Admin,
     services: &'a Services,
     caller: Caller,
+    /// The shards of groups that the broker speaks for.
+    shards: &'a [i32],
     version: i16,
     /// How long the broker waits.
     deadline: Duration,
@@ -123,8 +129,12 @@ async fn dispatch(
     let key =
         ApiKey::try_from(header.api_key).map_err(|_| DecodeError::UnknownApiKey(header.api_key))?;
     let version = header.api_version;
-    let caller = caller(&request);
-    let call = Call { admin: &services.admin, services, caller, version, deadline };
+    let mut caller = caller(&request);
+    if caller.client_id.is_none() {
+        caller.client_id = header.client_id.as_ref().map(|id| id.as_str().to_owned());
+    }
+    let (admin, shards) = (&services.admin, &request.shards);
+    let call = Call { admin, services, caller, shards, version, deadline };
     let run = route(key).ok_or(RelayError::NotServed { name: key.name(), version })?;
     run(&call, &header, decoder).await
 }
@@ -147,6 +157,27 @@ fn route(key: ApiKey) -> Option<Run> {
         UnregisterBrokerRequest::KEY => Some(run::<unregister_broker::UnregisterBroker>),
         UpdateFeaturesRequest::KEY => Some(run::<update_features::UpdateFeatures>),
         DescribeQuorumRequest::KEY => Some(run::<describe_quorum::DescribeQuorum>),
+        _ => route_group(key),
+    }
+}
+
+/// Those of them that are about groups.
+fn route_group(key: ApiKey) -> Option<Run> {
+    match key {
+        OffsetCommitRequest::KEY => Some(run::<groups::OffsetCommit>),
+        OffsetFetchRequest::KEY => Some(run::<groups::OffsetFetch>),
+        OffsetDeleteRequest::KEY => Some(run::<groups::OffsetDelete>),
+        JoinGroupRequest::KEY => Some(run::<groups::OneGroup<JoinGroupRequest>>),
+        SyncGroupRequest::KEY => Some(run::<groups::OneGroup<SyncGroupRequest>>),
+        HeartbeatRequest::KEY => Some(run::<groups::OneGroup<HeartbeatRequest>>),
+        LeaveGroupRequest::KEY => Some(run::<groups::OneGroup<LeaveGroupRequest>>),
+        ConsumerGroupHeartbeatRequest::KEY => {
+            Some(run::<groups::OneGroup<ConsumerGroupHeartbeatRequest>>)
+        }
+        ListGroupsRequest::KEY => Some(run::<groups::ListGroups>),
+        DescribeGroupsRequest::KEY => Some(run::<groups::DescribeGroups>),
+        ConsumerGroupDescribeRequest::KEY => Some(run::<groups::ConsumerGroupDescribe>),
+        DeleteGroupsRequest::KEY => Some(run::<groups::DeleteGroups>),
         _ => None,
     }
 }

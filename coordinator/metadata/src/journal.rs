@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 
 use crate::keys::{Key, KeySpace, ShardKey};
-use crate::model::{ModelError, Rest, ShardHead, decode, encode};
+use crate::model::{JournalOwner, ModelError, Rest, ShardHead, decode, encode};
 use crate::store::{
-    BoxFuture, Compare, GuardedWrite, KeyRange, MetaStore, Outcome, RetryPolicy, StoreError,
-    commit_until_known, read_all, read_key,
+    BoxFuture, Compare, GuardedWrite, KeyRange, KeyValue, MetaStore, Outcome, RetryPolicy,
+    StoreError, commit_until_known, read_all, read_key,
 };
 
 /// One key of a shard.
@@ -83,6 +84,13 @@ pub trait Journal: Send {
     /// Takes a shard over and reads it.
     fn load(&mut self, shard: i32) -> BoxFuture<'_, Result<Loaded, JournalError>>;
 
+    /// Takes shards over, all or none: nothing of a former owner is written to them any more. What they hold
+    /// is read by [`Self::reader`] from then on.
+    fn take_over(&mut self, shards: Vec<i32>) -> BoxFuture<'_, Result<(), JournalError>>;
+
+    /// Reads shards beside the writing.
+    fn reader(&self) -> ShardReader;
+
     /// Writes batches of loaded shards, all or nothing, and returns the revision. An unresolved write is
     /// resolved first.
     fn commit(&mut self, batches: Vec<ShardBatch>) -> BoxFuture<'_, Result<i64, JournalError>>;
@@ -91,14 +99,54 @@ pub trait Journal: Send {
     fn resolve(&mut self) -> BoxFuture<'_, Result<Option<i64>, JournalError>>;
 }
 
-/// The journal in the metadata store.
+/// Reads what shards hold, and whether they are still this coordinator's. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ShardReader {
+    store: Arc<dyn MetaStore>,
+    keys: KeySpace,
+    /// Holds while this coordinator owns its shards.
+    active: Option<Compare>,
+}
+
+impl ShardReader {
+    /// Everything that a shard holds, in the order of keys. To be read after it was taken over: then nothing
+    /// of a former owner can come later.
+    pub async fn read(&self, shard: i32) -> Result<Vec<Record>, JournalError> {
+        let all = read_all(&*self.store, self.keys.shard(shard)).await?;
+        let mut records = Vec::with_capacity(all.items.len());
+        for kv in all.items {
+            match self.keys.parse(&kv.key) {
+                Ok(Key::Shard(_, ShardKey::Head)) => {}
+                Ok(Key::Shard(_, key)) => records.push(Record { key, value: Some(kv.value) }),
+                Ok(_) | Err(_) => {
+                    let key = String::from_utf8_lossy(&kv.key).into_owned();
+                    tracing::warn!(%key, "key of a later version is left alone");
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// Whether this coordinator still owned its shards at some time after this call began: then nobody else
+    /// had written to them before. One read, however many shards there are.
+    pub async fn is_active(&self) -> Result<bool, StoreError> {
+        let Some(active) = &self.active else { return Ok(false) };
+        let current = read_key(&*self.store, active.key()).await?;
+        Ok(active.holds(current.as_ref()))
+    }
+}
+
+/// The journal in the metadata store, or in a store of its own.
 #[derive(Debug)]
 pub struct MetaJournal {
     store: Arc<dyn MetaStore>,
     keys: KeySpace,
     owner: i32,
-    /// Holds while this coordinator is the active one.
-    active: Compare,
+    term: i64,
+    /// Holds while this coordinator is the active one; in a store of its own, `None` before it is the owner.
+    active: Option<Compare>,
+    /// Whether the store is another than the one that the coordinator was elected in.
+    is_apart: bool,
     retry: RetryPolicy,
     heads: BTreeMap<i32, Head>,
     pending: Option<Pending>,
@@ -132,55 +180,94 @@ impl MetaJournal {
     pub fn new(store: Arc<dyn MetaStore>, keys: KeySpace, owner: i32, term: i64) -> Self {
         let active = Compare::CreateRevision(keys.format(&Key::Controller).into(), term);
         let retry = RetryPolicy::default();
-        Self { store, keys, owner, active, retry, heads: BTreeMap::new(), pending: None }
+        let (active, is_apart, heads) = (Some(active), false, BTreeMap::new());
+        Self { store, keys, owner, term, active, is_apart, retry, heads, pending: None }
+    }
+
+    /// A journal in a store of its own, which does not know who is the active coordinator: the owner's key
+    /// there takes the place of the election's, and a coordinator of an earlier term takes nothing over.
+    pub fn apart(store: Arc<dyn MetaStore>, keys: KeySpace, owner: i32, term: i64) -> Self {
+        Self { active: None, is_apart: true, ..Self::new(store, keys, owner, term) }
     }
 
     fn head_key(&self, shard: i32) -> String {
         self.keys.format(&Key::Shard(shard, ShardKey::Head))
     }
 
-    async fn take_over(&mut self, shard: i32) -> Result<Loaded, JournalError> {
+    async fn take_over_all(&mut self, shards: Vec<i32>) -> Result<(), JournalError> {
         self.settle().await?;
-        self.heads.remove(&shard);
-        let key = self.head_key(shard);
-        let found = read_key(&*self.store, &key).await?;
-        let (revision, head) = match found {
-            None => (0, ShardHead { owner: self.owner, epoch: 0, sequence: 0, rest: Rest::new() }),
-            Some(kv) => {
-                let before: ShardHead = decode(&key, &kv.value)?;
-                let head = ShardHead {
-                    owner: self.owner,
-                    epoch: before.epoch + 1,
-                    sequence: before.sequence + 1,
-                    rest: before.rest,
-                };
-                (kv.mod_revision, head)
-            }
+        if self.is_apart && self.active.is_none() {
+            self.become_owner().await?;
+        }
+        for some in shards.chunks(TAKEN_AT_ONCE) {
+            self.take_over_some(some).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_over_some(&mut self, shards: &[i32]) -> Result<(), JournalError> {
+        let mut pending = Pending { write: self.fenced()?, bumps: Vec::new(), in_doubt: false };
+        let store = self.store.clone();
+        let heads = shards.iter().map(|shard| read_key(&*store, self.head_key(*shard)));
+        let found = try_join_all(heads.collect::<Vec<_>>()).await?;
+        for (shard, found) in shards.iter().zip(found) {
+            self.heads.remove(shard);
+            let key = self.head_key(*shard);
+            let (before, after) = self.taken(&key, found)?;
+            let write = std::mem::take(&mut pending.write);
+            pending.write = write.when_unchanged(&key, before).put(&key, encode(&after));
+            pending.bumps.push(Bump { shard: *shard, before, after });
+        }
+        self.send(pending).await?;
+        Ok(())
+    }
+
+    /// The head as this owner makes it, and the revision of the one that it replaces.
+    fn taken(&self, key: &str, found: Option<KeyValue>) -> Result<(i64, ShardHead), JournalError> {
+        let owner = self.owner;
+        let Some(kv) = found else {
+            return Ok((0, ShardHead { owner, epoch: 0, sequence: 0, rest: Rest::new() }));
         };
-        let write = self.fenced().when_unchanged(&key, revision).put(&key, encode(&head));
-        let bumps = vec![Bump { shard, before: revision, after: head.clone() }];
-        let write = Pending { write, bumps, in_doubt: false };
-        let taken = self.send(write).await?;
-        // Read after the head was bumped, so nothing of a former owner can come later.
-        let all = read_all(&*self.store, self.keys.shard(shard)).await?;
-        debug_assert!(taken <= all.revision);
-        let mut records = Vec::with_capacity(all.items.len());
-        for kv in all.items {
-            match self.keys.parse(&kv.key) {
-                Ok(Key::Shard(_, ShardKey::Head)) => {}
-                Ok(Key::Shard(_, key)) => records.push(Record { key, value: Some(kv.value) }),
-                Ok(_) | Err(_) => {
-                    let key = String::from_utf8_lossy(&kv.key).into_owned();
-                    tracing::warn!(%key, "key of a later version is left alone");
-                }
+        let before: ShardHead = decode(key, &kv.value)?;
+        let (epoch, sequence) = (before.epoch + 1, before.sequence + 1);
+        Ok((kv.mod_revision, ShardHead { owner, epoch, sequence, rest: before.rest }))
+    }
+
+    /// Puts this coordinator's name into a store that was not asked who is elected.
+    async fn become_owner(&mut self) -> Result<(), JournalError> {
+        let key = self.keys.journal_owner();
+        let found = read_key(&*self.store, &key).await?;
+        let before = found.as_ref().map_or(0, |kv| kv.mod_revision);
+        if let Some(kv) = &found {
+            let former: JournalOwner = decode(&key, &kv.value)?;
+            if self.term < former.term {
+                return Err(JournalError::NotActive);
             }
         }
-        Ok(Loaded { head, records })
+        let mine = JournalOwner { owner: self.owner, term: self.term, rest: Rest::new() };
+        let write = GuardedWrite::new().when_unchanged(&key, before).put(&key, encode(&mine));
+        match commit_until_known(&*self.store, &write, self.retry).await? {
+            Outcome::Committed { revision } => {
+                self.active = Some(Compare::ModRevision(key.into(), revision));
+                Ok(())
+            }
+            Outcome::Refused { .. } => Err(JournalError::NotActive),
+            // Nothing was written to a shard yet, so it is simply tried again: whichever copy of this write
+            // comes late is refused by the revision that it compares.
+            Outcome::Unknown { reason } => Err(StoreError::Unavailable { reason }.into()),
+        }
+    }
+
+    async fn load_one(&mut self, shard: i32) -> Result<Loaded, JournalError> {
+        self.take_over_all(vec![shard]).await?;
+        let records = self.reader().read(shard).await?;
+        let head = self.heads.get(&shard).ok_or(JournalError::NotLoaded { shard })?;
+        Ok(Loaded { head: head.value.clone(), records })
     }
 
     async fn write(&mut self, batches: Vec<ShardBatch>) -> Result<i64, JournalError> {
         self.settle().await?;
-        let mut pending = Pending { write: self.fenced(), bumps: Vec::new(), in_doubt: false };
+        let mut pending = Pending { write: self.fenced()?, bumps: Vec::new(), in_doubt: false };
         for batch in batches {
             let shard = batch.shard;
             let head = self.heads.get(&shard).ok_or(JournalError::NotLoaded { shard })?;
@@ -202,8 +289,9 @@ impl MetaJournal {
         self.send(pending).await
     }
 
-    fn fenced(&self) -> GuardedWrite {
-        GuardedWrite::new().when(self.active.clone())
+    fn fenced(&self) -> Result<GuardedWrite, JournalError> {
+        let active = self.active.clone().ok_or(JournalError::NotActive)?;
+        Ok(GuardedWrite::new().when(active))
     }
 
     /// An earlier write that is in doubt comes first; if it turns out refused, this call fails with that.
@@ -254,7 +342,16 @@ impl MetaJournal {
 
 impl Journal for MetaJournal {
     fn load(&mut self, shard: i32) -> BoxFuture<'_, Result<Loaded, JournalError>> {
-        Box::pin(self.take_over(shard))
+        Box::pin(self.load_one(shard))
+    }
+
+    fn take_over(&mut self, shards: Vec<i32>) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(self.take_over_all(shards))
+    }
+
+    fn reader(&self) -> ShardReader {
+        let (store, keys) = (self.store.clone(), self.keys.clone());
+        ShardReader { store, keys, active: self.active.clone() }
     }
 
     fn commit(&mut self, batches: Vec<ShardBatch>) -> BoxFuture<'_, Result<i64, JournalError>> {
@@ -265,6 +362,9 @@ impl Journal for MetaJournal {
         Box::pin(self.settle())
     }
 }
+
+/// Shards that one transaction takes over.
+const TAKEN_AT_ONCE: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -431,5 +531,48 @@ mod tests {
         let error = journal.commit(vec![batch(0, vec![meta("g", Some("1"))])]).await.unwrap_err();
         assert_eq!(error, JournalError::NotActive);
         assert_eq!(journal.load(0).await.unwrap_err(), JournalError::NotActive);
+    }
+
+    #[tokio::test]
+    async fn shards_are_taken_over_together_and_read_one_by_one() {
+        let store = EmbeddedStore::in_memory(1);
+        let term = become_active(&store).await;
+        let mut first = journal(&store, 1, term);
+        first.take_over((0..150).collect()).await.unwrap();
+        let batches = [3, 149].map(|shard| batch(shard, vec![meta("g", Some("1"))]));
+        first.commit(batches.into()).await.unwrap();
+        let term = become_active(&store).await;
+        let mut second = journal(&store, 2, term);
+        second.take_over((0..150).collect()).await.unwrap();
+        assert_eq!(second.reader().read(149).await.unwrap(), [meta("g", Some("1"))]);
+        assert_eq!(second.reader().read(4).await.unwrap(), []);
+        assert_eq!(second.reader().is_active().await, Ok(true));
+        assert_eq!(first.reader().is_active().await, Ok(false));
+        first.commit(vec![batch(3, vec![])]).await.unwrap_err();
+        second.commit(vec![batch(3, vec![])]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn in_a_store_of_its_own_the_later_term_has_the_shards() {
+        let store = EmbeddedStore::in_memory(1);
+        let apart = |owner, term| {
+            MetaJournal::apart(Arc::new(store.clone()), KeySpace::default(), owner, term)
+        };
+        let mut first = apart(1, 7);
+        let error = first.commit(vec![batch(0, vec![])]).await;
+        assert_eq!(error, Err(JournalError::NotActive), "it owns nothing yet");
+        assert_eq!(first.reader().is_active().await, Ok(false));
+        store.inject(Fault::LoseAnswer);
+        first.load(0).await.unwrap();
+        first.commit(vec![batch(0, vec![meta("g", Some("1"))])]).await.unwrap();
+        assert_eq!(first.reader().is_active().await, Ok(true));
+        let mut second = apart(2, 9);
+        assert_eq!(second.load(0).await.unwrap().records, [meta("g", Some("1"))]);
+        assert_eq!(first.reader().is_active().await, Ok(false));
+        first.commit(vec![batch(0, vec![])]).await.unwrap_err();
+        // A shard that the second has not taken over is not the first's either.
+        assert_eq!(first.load(1).await.unwrap_err(), JournalError::NotActive);
+        assert_eq!(apart(1, 7).load(0).await.unwrap_err(), JournalError::NotActive);
+        second.commit(vec![batch(0, vec![meta("g", None)])]).await.unwrap();
     }
 }

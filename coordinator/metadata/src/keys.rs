@@ -176,6 +176,11 @@ impl KeySpace {
         format!("{}controller/head", self.shards_prefix)
     }
 
+    /// Who owns the shards, where they are in a store of their own.
+    pub fn journal_owner(&self) -> String {
+        format!("{}owner", self.shards_prefix)
+    }
+
     /// The bytes of `key` in the store.
     pub fn format(&self, key: &Key) -> String {
         match key {

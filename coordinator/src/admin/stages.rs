@@ -17,6 +17,10 @@ pub(crate) enum Operation {
     UnregisterBroker,
     DrainBroker,
     UpdateFeatures,
+    ReadGroup,
+    DescribeGroup,
+    DeleteGroup,
+    DeleteOffsets,
 }
 
 /// Whether `caller` may do this to one item of its request.

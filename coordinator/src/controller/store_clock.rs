@@ -10,7 +10,8 @@ use std::time::Duration;
 /// others sent meanwhile is still unread.
 #[derive(Debug, Clone)]
 pub struct StoreClock {
-    heartbeat: Duration,
+    step_max: Duration,
+    grace: Duration,
     elapsed: Duration,
     last: Option<Duration>,
     healthy: bool,
@@ -20,8 +21,14 @@ pub struct StoreClock {
 impl StoreClock {
     /// A clock at zero. `heartbeat` is the interval in which everybody is heard.
     pub fn new(heartbeat: Duration) -> Self {
+        Self::with_grace(heartbeat, heartbeat)
+    }
+
+    /// A clock at zero that takes no more than `step_max` per step, and after an outage stands for `grace`.
+    pub fn with_grace(step_max: Duration, grace: Duration) -> Self {
         Self {
-            heartbeat,
+            step_max,
+            grace,
             elapsed: Duration::ZERO,
             last: None,
             healthy: true,
@@ -33,7 +40,7 @@ impl StoreClock {
     pub fn set_healthy(&mut self, healthy: bool, monotonic: Duration) {
         self.advance(monotonic);
         if healthy && !self.healthy {
-            self.held_back = self.heartbeat;
+            self.held_back = self.grace;
         }
         self.healthy = healthy;
     }
@@ -43,7 +50,7 @@ impl StoreClock {
         let step = self.last.map_or(Duration::ZERO, |last| monotonic.saturating_sub(last));
         self.last = Some(self.last.map_or(monotonic, |last| last.max(monotonic)));
         if self.healthy {
-            let step = step.min(self.heartbeat);
+            let step = step.min(self.step_max);
             let held = step.min(self.held_back);
             self.held_back -= held;
             self.elapsed += step - held;

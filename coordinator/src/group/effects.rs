@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use ottla_metadata::journal::Record;
 use ottla_metadata::keys::{GroupKey, ShardKey};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use ottla_protocol::messages::{
     ConsumerGroupHeartbeatResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
-    OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse, SyncGroupResponse,
+    OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse,
+    consumer_group_describe_response, describe_groups_response,
 };
 
 /// Names a request that waits for its answer; unique within the life of a shard.
@@ -27,10 +30,16 @@ pub enum Response {
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
     /// To OffsetCommit.
     OffsetCommit(OffsetCommitResponse),
-    /// To OffsetFetch.
-    OffsetFetch(OffsetFetchResponse),
+    /// To OffsetFetch, for one group of it.
+    OffsetFetch(OffsetFetchResponseGroup),
     /// To OffsetDelete.
     OffsetDelete(OffsetDeleteResponse),
+    /// To DeleteGroups, for one group of it.
+    Delete(ErrorCode),
+    /// To DescribeGroups, for one group of it.
+    Describe(describe_groups_response::DescribedGroup),
+    /// To ConsumerGroupDescribe, for one group of it.
+    DescribeConsumer(consumer_group_describe_response::DescribedGroup),
 }
 
 /// When an answer may leave.

@@ -1,6 +1,10 @@
 //! The settings of groups, by Kafka's names.
 
+mod table;
+
 use std::time::Duration;
+
+pub use table::SettingsTable;
 
 /// What holds for one group: the coordinator's file, dynamic broker defaults, then what is set on the group.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -104,7 +104,7 @@ impl Link {
     }
 }
 
-/// A relayed request with a deadline of ten seconds.
+/// A relayed request with a deadline of ten seconds, of a broker that speaks for all groups.
 pub fn envelope<R: Request>(version: i16, request: &R) -> RelayRequest {
     let mut encoder = Encoder::new();
     let header = RequestHeader {
@@ -124,6 +124,7 @@ pub fn envelope<R: Request>(version: i16, request: &R) -> RelayRequest {
         broker_id: 1,
         broker_epoch: i64::MAX,
         deadline_ms: 10_000,
+        shards: (0..50).collect(),
         request: Records::Memory(encoder.finish().into_contiguous().expect("in memory")),
         ..RelayRequest::default()
     }

@@ -7,7 +7,7 @@ use ottla_protocol::messages::incremental_alter_configs_request::{
 };
 use ottla_protocol::messages::{
     BrokerHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    HeartbeatRequest, IncrementalAlterConfigsRequest, create_partitions_request,
+    EndTxnRequest, IncrementalAlterConfigsRequest, create_partitions_request,
 };
 use ottla_protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -203,7 +203,7 @@ async fn deadline_of_the_envelope_holds() {
 async fn requests_that_are_not_served_or_not_readable_get_an_error_of_the_relay() {
     let handle = start_active(1, store()).await;
     let (broker, mut link) = FakeBroker::start(1, &handle).await;
-    let answer = link.call(0, &envelope(0, &HeartbeatRequest::default())).await;
+    let answer = link.call(0, &envelope(0, &EndTxnRequest::default())).await;
     assert_eq!(answer.error_code, ErrorCode::UnsupportedVersion.code());
     let mut broken = envelope(7, &creation(vec![creatable("t", 1)]));
     broken.request = ottla_protocol::wire::Records::Memory(vec![0, 19, 0, 7, 0].into());

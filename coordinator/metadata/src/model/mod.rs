@@ -25,7 +25,7 @@ pub use controller::{Controller, Endpoint};
 pub use deleted_topic::DeletedTopic;
 pub use partition::{NO_LEADER, Partition};
 pub use producer_ids::ProducerIds;
-pub use shard_head::ShardHead;
+pub use shard_head::{JournalOwner, ShardHead};
 pub use topic::Topic;
 pub use value::{ModelError, Value, decode, encode};
 

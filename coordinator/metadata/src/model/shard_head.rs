@@ -20,3 +20,18 @@ pub struct ShardHead {
 }
 
 impl Value for ShardHead {}
+
+/// The owner of all shards in a store that holds nothing else: there it stands for the election, which is held in
+/// the other store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalOwner {
+    /// The node id of the coordinator.
+    pub owner: i32,
+    /// The term in which it was elected.
+    pub term: i64,
+    /// Fields of later versions.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+impl Value for JournalOwner {}
