@@ -9,6 +9,7 @@ use std::{
     fs,
     io::Write,
     net::{SocketAddr, TcpStream},
+    ops::Range,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -22,6 +23,7 @@ use support::{median, mib, ms, now, report, resident_bytes};
 
 const STARTS: usize = 5;
 const TOPICS: usize = 10;
+const MORE_TOPICS: usize = 40;
 const PARTITIONS_EACH: i32 = 100;
 const PARTITIONS: usize = 1000;
 const CONNECTIONS: usize = 1000;
@@ -51,15 +53,9 @@ fn broker() {
     let empty = restart(&mut cluster);
 
     let before = settled(&mut cluster);
-    for number in 0..TOPICS {
-        cluster.create_topic(&format!("idle-{number}"), PARTITIONS_EACH, 1, &[]);
-    }
     let folder = cluster.broker_log_dir(1);
-    eventually("every partition has its folder", SOON, || {
-        (PARTITIONS <= partition_folders(&folder)).then_some(())
-    });
-    let with_partitions = settled(&mut cluster);
-    report("  each idle partition", &each(before, with_partitions, PARTITIONS));
+    let with_partitions = add_topics(&mut cluster, 0..TOPICS);
+    report("  each of 1,000 idle partitions", &each(before, with_partitions, PARTITIONS));
 
     let address = cluster.broker_address(1);
     let connections: Vec<WireClient> = (0..CONNECTIONS)
@@ -77,6 +73,25 @@ fn broker() {
     report("broker, from start to ready, no partitions", &ms(empty));
     report("broker, from start to ready, 1,000 cleanly closed ones", &ms(full));
     report("  beside: to read every file of them", &ms(read_files(&folder)));
+
+    // Without what the first ones cost once and for all: buffers, caches of threads, tables that grow by doubling.
+    let before = settled(&mut cluster);
+    let after = add_topics(&mut cluster, TOPICS..TOPICS + MORE_TOPICS);
+    let more = MORE_TOPICS * PARTITIONS_EACH as usize;
+    report(&format!("memory of each of {more} more idle partitions"), &each(before, after, more));
+}
+
+/// Creates topics, waits until the broker has all their partitions, and returns what memory it takes then.
+fn add_topics(cluster: &mut Cluster, numbers: Range<usize>) -> u64 {
+    let folder = cluster.broker_log_dir(1);
+    let wanted = numbers.end * PARTITIONS_EACH as usize;
+    for number in numbers {
+        cluster.create_topic(&format!("idle-{number}"), PARTITIONS_EACH, 1, &[]);
+    }
+    eventually("every partition has its folder", SOON, || {
+        (wanted <= partition_folders(&folder)).then_some(())
+    });
+    settled(cluster)
 }
 
 fn each(before: u64, after: u64, count: usize) -> String {
