@@ -100,10 +100,16 @@ impl Slot {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The shard was read from the journal, and answers.
+    pub fn begin(&self) {
+        self.outbox().open();
+        self.set_phase(Phase::Active);
+    }
+
     /// What the shard decided may be lost: whoever waits is told, and it is read anew.
     pub fn lose(&self) {
         self.set_phase(Phase::Lost);
-        self.outbox().clear();
+        self.outbox().close();
         self.nudge.notify_one();
     }
 }

@@ -35,6 +35,8 @@ pub struct Outbox {
     bytes: usize,
     /// When the oldest waiting record was put.
     since: Option<Duration>,
+    /// The shard was lost since it was last read: what it still decides goes back to a state that is not in the journal.
+    is_closed: bool,
 }
 
 /// Records on their way into a transaction.
@@ -51,6 +53,9 @@ pub struct Taken {
 impl Outbox {
     /// Puts a record last; a committed offset takes the place of the one that waits to be written.
     pub fn push(&mut self, record: Record, now: Duration) {
+        if self.is_closed {
+            return;
+        }
         if let Some(number) = self.places.get(&record.key)
             && let Ok(at) = self.queue.binary_search_by_key(number, |(number, _)| *number)
         {
@@ -68,9 +73,13 @@ impl Outbox {
         self.next += 1;
     }
 
-    /// Keeps an answer until everything decided so far is durable; gives it back if that is so already.
+    /// Keeps an answer until everything decided so far is durable; gives it back if that is so already. Drops it
+    /// if the shard was lost.
     #[must_use]
     pub fn wait(&mut self, reply: Reply) -> Option<Reply> {
+        if self.is_closed {
+            return None;
+        }
         if self.durable == self.next {
             return Some(reply);
         }
@@ -115,9 +124,15 @@ impl Outbox {
         self.waiting.drain(..ready).map(|(_, reply)| reply).collect()
     }
 
-    /// Forgets everything, for a shard that is lost; whoever waits is told so.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// Forgets everything, for a shard that is lost; whoever waits is told so. Takes nothing more before
+    /// [`Self::open`]: the shard may be in the middle of a step, whose writes would be valid and wrong.
+    pub fn close(&mut self) {
+        *self = Self { is_closed: true, ..Self::default() };
+    }
+
+    /// The shard was read anew.
+    pub fn open(&mut self) {
+        self.is_closed = false;
     }
 
     /// Whether nothing waits to be written.
@@ -317,7 +332,20 @@ mod tests {
         outbox.push(offsets(0, "1"), T);
         let (reply, mut from) = reply();
         assert!(outbox.wait(reply).is_none());
-        outbox.clear();
+        outbox.close();
         assert!(from.try_recv().is_err() && outbox.is_empty());
+    }
+
+    #[test]
+    fn step_that_was_under_way_when_its_shard_was_lost_writes_and_answers_nothing() {
+        let mut outbox = Outbox::default();
+        outbox.close();
+        outbox.push(offsets(0, "1"), T);
+        let (late, mut from) = reply();
+        assert!(outbox.wait(late).is_none());
+        assert!(from.try_recv().is_err() && outbox.is_empty());
+        outbox.open();
+        outbox.push(offsets(0, "2"), T);
+        assert_eq!(take(&mut outbox).records, [offsets(0, "2")]);
     }
 }

@@ -81,7 +81,7 @@ impl Worker {
         let seen = self.hub.images.load();
         let served = Served::new(self.hub.clone(), self.slot.clone(), shard, seen);
         self.hub.metrics.loaded_shards.inc();
-        self.slot.set_phase(Phase::Active);
+        self.slot.begin();
         served.run(&mut self.calls, topology).await;
         self.hub.metrics.loaded_shards.dec();
     }
