@@ -32,6 +32,9 @@ mod target;
 mod timers;
 mod topic_pattern;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;

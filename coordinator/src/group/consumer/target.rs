@@ -17,7 +17,7 @@ use super::assignor::{Assignor, Input, InputMember, InputTopic};
 use crate::group::{Context, GroupSettings};
 
 impl ConsumerGroup {
-    /// Raises the group's epoch, once in a step: an assignment is due.
+    /// Raises the group's epoch, once in a step unless an assignment was computed since: another is due.
     pub(super) fn bump(&mut self, cx: &Context<'_>) {
         if !self.step.bumped {
             self.step.bumped = true;
@@ -58,6 +58,7 @@ impl ConsumerGroup {
         self.assignment_epoch = self.epoch;
         self.assigned_at = Some(cx.now.monotonic);
         self.step.write_meta = true;
+        self.step.bumped = false;
         self.count_unreconciled();
     }
 
