@@ -45,7 +45,12 @@ impl ConsumerGroup {
         let partitions = self.subscription.topics().map(|(_, topic)| topic.partitions);
         let partitions: usize = partitions.map(|count| usize::try_from(count).unwrap_or(0)).sum();
         let size = u32::try_from(self.members.len() + partitions).unwrap_or(u32::MAX);
-        (DELAY_PER_ITEM * size).min(settings.consumer_assignment_interval)
+        let delay = DELAY_PER_ITEM * size;
+        if delay < DELAY_MIN {
+            Duration::ZERO
+        } else {
+            delay.min(settings.consumer_assignment_interval)
+        }
     }
 
     fn assign(&mut self, cx: &Context<'_>) {
@@ -144,3 +149,5 @@ impl Racks {
 
 /// What a member or a partition adds to the wait: some fifty times what it costs to assign.
 const DELAY_PER_ITEM: Duration = Duration::from_micros(20);
+/// Shorter waits are none.
+const DELAY_MIN: Duration = Duration::from_millis(5);

@@ -21,9 +21,21 @@ impl Case {
         &self.case.directive
     }
 
+    /// The lines below the directive.
+    pub fn input(&self) -> &str {
+        self.case.input.trim_end()
+    }
+
     /// The one argument without a value.
     pub fn subject(&mut self) -> String {
         self.try_subject().unwrap_or_else(|| panic!("{}: who?", self.case.directive))
+    }
+
+    /// The one argument without a value, which is still to be asked for.
+    pub fn peek_subject(&mut self) -> String {
+        let name = self.subject();
+        self.used.remove(&name);
+        name
     }
 
     pub fn try_subject(&mut self) -> Option<String> {

@@ -79,14 +79,28 @@ fn consumer_heartbeat(answer: &ConsumerGroupHeartbeatResponse) -> String {
         return format!("{text} {message}").trim_end().to_owned();
     }
     text.push_str(&format!(" member={member} epoch={}", answer.member_epoch));
+    if 0 < answer.heartbeat_interval_ms {
+        text.push_str(&format!(" in={}ms", answer.heartbeat_interval_ms));
+    }
     if let Some(assignment) = &answer.assignment {
-        let topics = assignment.topic_partitions.iter().map(|topic| {
-            let partitions: Vec<_> = topic.partitions.iter().map(ToString::to_string).collect();
-            format!("{}:{}", topic.topic_id, partitions.join(","))
-        });
+        let topics = assignment
+            .topic_partitions
+            .iter()
+            .map(|topic| format!("{}:{}", topic.topic_id, ranges(&topic.partitions)));
         text.push_str(&format!(" assignment=[{}]", topics.collect::<Vec<_>>().join(" ")));
     }
     text
+}
+
+/// `0-3,5`.
+fn ranges(numbers: &[i32]) -> String {
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b);
+    let run = |run: &[i32]| match run {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first}-{last}"),
+    };
+    runs.map(run).collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn error(code: i16) -> &'static str {

@@ -27,6 +27,8 @@ pub(crate) struct World {
     random: StdRng,
     out: Effects,
     names: Names,
+    /// Names of topics, by their ids.
+    topics: BTreeMap<String, String>,
     tickets: BTreeMap<Ticket, String>,
     next_ticket: u64,
 }
@@ -42,6 +44,7 @@ impl World {
             random: testing::random(7),
             out: Effects::default(),
             names: Names::default(),
+            topics: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
         }
@@ -85,7 +88,21 @@ impl World {
 
     /// `text` with names instead of ids.
     pub fn named(&mut self, text: &str) -> String {
-        self.names.replace(text)
+        let mut text = self.names.replace(text);
+        for (id, name) in &self.topics {
+            text = text.replace(id, name);
+        }
+        text
+    }
+
+    /// The cluster as everybody sees it.
+    pub fn image(&self) -> &ottla_metadata::image::Image {
+        self.cluster.image()
+    }
+
+    /// The cluster, for directives that change more than `topic` does.
+    pub fn cluster(&mut self) -> &mut testing::World {
+        &mut self.cluster
     }
 
     /// The values below one kind of key, by the last part of the key.
@@ -108,6 +125,7 @@ impl World {
             ("session-timeout-max", &mut s.session_timeout_max),
             ("consumer-session-timeout", &mut s.consumer_session_timeout),
             ("consumer-heartbeat-interval", &mut s.consumer_heartbeat_interval),
+            ("consumer-assignment-interval", &mut s.consumer_assignment_interval),
         ] {
             *time = case.time(name).unwrap_or(*time);
         }
@@ -128,7 +146,8 @@ impl World {
         let partitions: usize = case.number("partitions").unwrap_or(1);
         let name = case.subject();
         let partitions: Vec<_> = (0..partitions).map(|_| testing::partition(&[1], 1)).collect();
-        self.cluster.topic(&name, &partitions);
+        let id = self.cluster.topic(&name, &partitions);
+        self.topics.insert(id.to_string(), name);
     }
 
     /// Shows what the last step brought about, and makes it durable.

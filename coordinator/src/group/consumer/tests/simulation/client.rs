@@ -53,9 +53,9 @@ impl Member {
     /// A static member may be another process of one that is gone.
     pub fn new(number: usize, random: &mut StdRng, others: &[Self], now: Now) -> Self {
         let mut instance = random.random_bool(0.3).then(|| format!("i{number}"));
-        let gone = others.iter().filter(|other| !other.is_there());
+        let mut gone = others.iter().filter(|other| !other.is_there());
         if random.random_bool(0.5)
-            && let Some(other) = gone.filter(|other| other.instance.is_some()).last()
+            && let Some(other) = gone.rfind(|other| other.instance.is_some())
         {
             instance.clone_from(&other.instance);
         }
@@ -131,7 +131,7 @@ impl Member {
             Life::Alive if self.next <= now => Some(self.heartbeat()),
             Life::Leaving => {
                 self.life = Life::Gone;
-                let away = self.instance.is_some() && self.id.len() % 2 == 0;
+                let away = self.instance.is_some() && self.id.len().is_multiple_of(2);
                 let mut request = self.request(if away { -2 } else { -1 });
                 request.instance_id = self.instance.as_deref().map(Into::into);
                 (0 < self.epoch).then_some(request)
