@@ -185,7 +185,11 @@ impl Membership {
         if let Self::Consumer(group) = self
             && let Some(parts) = group.take_downgrade(cx)
         {
-            *self = Self::Classic(Box::new(ClassicGroup::from_parts(&parts, cx)));
+            // What the new kind needs is written first, then what makes the group of that kind, and what the
+            // old kind leaves behind goes last.
+            let classic = ClassicGroup::from_parts(&parts, cx);
+            group.delete_members(cx.out);
+            *self = Self::Classic(Box::new(classic));
         }
     }
 

@@ -27,6 +27,16 @@ pub(super) struct Answered {
 }
 
 impl ConsumerGroup {
+    /// The answer to a request that no group would take, whatever its state; to be asked before a group changes its
+    /// kind for it.
+    pub fn refusal_of(
+        client: &Client,
+        request: &ConsumerGroupHeartbeatRequest,
+        settings: &GroupSettings,
+    ) -> Option<ConsumerGroupHeartbeatResponse> {
+        validate(request, client.version, settings).err().map(|error| refused(&error))
+    }
+
     /// ConsumerGroupHeartbeat: joining, leaving, and everything in between.
     pub fn heartbeat(
         &mut self,
@@ -49,12 +59,7 @@ impl ConsumerGroup {
             }
             // Whoever is refused gives up what it has, or changes nothing: no write has to make that true.
             Err(error) => {
-                let response = ConsumerGroupHeartbeatResponse {
-                    error_code: error.code().code(),
-                    error_message: Some(error.to_string().into()),
-                    ..Default::default()
-                };
-                cx.out.answer_now(ticket, Response::ConsumerGroupHeartbeat(response));
+                cx.out.answer_now(ticket, Response::ConsumerGroupHeartbeat(refused(&error)));
             }
         }
     }
@@ -217,6 +222,14 @@ impl ConsumerGroup {
         } else {
             usual
         }
+    }
+}
+
+fn refused(error: &HeartbeatError) -> ConsumerGroupHeartbeatResponse {
+    ConsumerGroupHeartbeatResponse {
+        error_code: error.code().code(),
+        error_message: Some(error.to_string().into()),
+        ..Default::default()
     }
 }
 

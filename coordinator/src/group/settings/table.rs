@@ -58,6 +58,7 @@ impl SettingsTable {
             let settings = GroupSettings {
                 consumer_session_timeout: own.group_millis("consumer.session.timeout.ms"),
                 consumer_heartbeat_interval: own.group_millis("consumer.heartbeat.interval.ms"),
+                consumer_assignment_interval: own.group_millis("consumer.assignment.interval.ms"),
                 ..defaults.clone()
             };
             Some((group.clone(), settings))
@@ -86,6 +87,7 @@ impl Source<'_> {
             size_max: self.count("group.max.size"),
             consumer_session_timeout: self.millis("group.consumer.session.timeout.ms"),
             consumer_heartbeat_interval: self.millis("group.consumer.heartbeat.interval.ms"),
+            consumer_assignment_interval: self.millis("group.consumer.assignment.interval.ms"),
             consumer_size_max: self.count("group.consumer.max.size"),
             consumer_assignors: self
                 .text("group.consumer.assignors")

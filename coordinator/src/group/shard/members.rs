@@ -75,6 +75,11 @@ impl Shard {
     ) {
         let (ticket, client) = asked;
         let joins = request.member_epoch == 0;
+        // No group comes to be, or changes its kind, for a request that is refused anyway.
+        if let Some(refused) = ConsumerGroup::refusal_of(client, request, world.settings.of(group))
+        {
+            return world.out.answer_now(ticket, Response::ConsumerGroupHeartbeat(refused));
+        }
         if !self.groups.contains_key(group) && joins {
             let consumers = Membership::Consumer(Box::new(ConsumerGroup::new(group)));
             self.groups.insert(Arc::from(group), Group::new(consumers));
