@@ -118,7 +118,7 @@ pub enum Effect<W> {
 ///
 /// | input | Leader | Follower | Offline |
 /// |---|---|---|---|
-/// | Assigned, leads, higher epoch | new epoch begins | becomes leader | stays |
+/// | Assigned, leads, higher epoch | new epoch begins, who waits goes on waiting | becomes leader | stays |
 /// | Assigned, does not lead | waiters get 6, becomes follower | takes the epoch | stays |
 /// | Failed | waiters get 56, becomes offline | becomes offline | stays |
 #[derive(Debug)]
@@ -294,7 +294,10 @@ impl<W> Replica<W> {
         let led = self.role == Role::Leader;
         self.leader = assignment.leader;
         self.leader_epoch = assignment.leader_epoch;
-        if led && (is_new_epoch || !assignment.leads) {
+        // Who leads on goes on with those who wait. Between the two epochs, and even if others led in some that it never heard
+        // of, it followed nobody, so its log has just what they wait for; and in the new epoch everybody in sync has to show
+        // anew that it has that, too.
+        if led && !assignment.leads {
             self.drain(ErrorCode::NotLeaderOrFollower, effects);
         }
         if assignment.leads {

@@ -214,28 +214,30 @@ impl Fetcher {
             Done::Followed { lane, key, ticket, bytes, result } => {
                 let machine = &mut self.lane(lane).machine;
                 let outcome = machine.handle_followed((key, ticket), result, moment);
-                match (lane, outcome) {
-                    (LaneKind::InSync, FollowOutcome::Behind) => {
-                        if let Some(partition) = self.in_sync.machine.take(key) {
-                            self.catching_up.machine.put(key, partition);
-                        }
-                    }
-                    (LaneKind::CatchingUp, _) if 0 < bytes => self.throttle(key, bytes, moment.now),
-                    _ => {}
+                if (lane, outcome) == (LaneKind::InSync, FollowOutcome::Behind)
+                    && let Some(partition) = self.in_sync.machine.take(key)
+                {
+                    self.catching_up.machine.put(key, partition);
+                }
+                if 0 < bytes {
+                    self.throttle((lane, key), bytes, moment.now);
                 }
                 self.lane(lane).count();
             }
         }
     }
 
-    fn throttle(&mut self, key: Key, bytes: u64, now: Duration) {
+    /// Notes what a replica has fetched. Only who catches up waits for the others.
+    fn throttle(&mut self, (lane, key): (LaneKind, Key), bytes: u64, now: Duration) {
         let throttle = &self.parts.throttle;
         let image = self.parts.transport.image.load();
         let Some(rate) = throttle.rate(&image) else { return };
         if !throttle.is_throttled(&image, key) {
             return;
         }
-        if let Some(until) = throttle.spend(rate, bytes, now) {
+        if lane == LaneKind::InSync {
+            throttle.count(rate, bytes, now);
+        } else if let Some(until) = throttle.spend(rate, bytes, now) {
             throttle.note_wait(rate, now);
             self.catching_up.machine.delay(key, until);
         }

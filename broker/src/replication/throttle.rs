@@ -1,5 +1,8 @@
 //! How fast replicas may catch up that are to be throttled: `follower.replication.throttled.rate` where
 //! they are, `leader.replication.throttled.rate` where they fetch from.
+//!
+//! As in Kafka, whoever is in sync waits for nothing, but what it moves counts: the rate is that of all throttled replicas
+//! together, and those that catch up get what is left of it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -35,7 +38,7 @@ pub enum Side {
 /// What a throttle counts.
 #[derive(Debug, Clone, Default)]
 pub struct ThrottleFigures {
-    /// Bytes of records of replicas that are to be throttled and are out of sync.
+    /// Bytes of records of replicas that are to be throttled, in sync or not.
     pub bytes: Counter,
     /// How often such a replica had to wait.
     pub waits: Counter,
@@ -48,7 +51,7 @@ impl ThrottleFigures {
             Side::Leader => "kafka_server_leaderreplication",
             Side::Follower => "kafka_server_followerreplication",
         };
-        let help = "Bytes of records of throttled replicas that catch up";
+        let help = "Bytes of records of throttled replicas";
         registry.register(format!("{name}_throttledbytes"), help, self.bytes.clone());
         let help = "How often a replica that catches up had to wait because of its throttle";
         registry.register(format!("{name}_throttledwaits"), help, self.waits.clone());
@@ -69,6 +72,9 @@ struct Meter {
 const BURST: f64 = 1.0;
 /// Seconds after which a rate that was raised meanwhile is looked at again.
 const PAUSE_MAX: f64 = 5.0;
+/// What those in sync move ahead of the rate delays others by so many seconds at most, as in Kafka, whose quota forgets what
+/// is longer ago. Else they would wait for long after a busy time that they had no part in.
+const FOREIGN_DEBT_MAX: f64 = 10.0;
 /// Time from one message in the log to the next.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -97,7 +103,14 @@ impl Throttle {
         names(list, partition, self.broker)
     }
 
-    /// Notes that replicas which are to be throttled moved `bytes`. Returns until when the next has to wait.
+    /// Notes that replicas which are to be throttled and are in sync moved `bytes`: nobody waits for that, but who catches
+    /// up.
+    pub fn count(&self, rate: i64, bytes: u64, now: Duration) {
+        self.figures.bytes.inc_by(bytes);
+        self.meter().count(rate as f64, bytes, now);
+    }
+
+    /// Notes that replicas which are to be throttled and catch up moved `bytes`. Returns until when the next has to wait.
     pub fn spend(&self, rate: i64, bytes: u64, now: Duration) -> Option<Duration> {
         self.figures.bytes.inc_by(bytes);
         self.meter().spend(rate as f64, bytes, now)
@@ -140,10 +153,21 @@ impl Side {
 }
 
 impl Meter {
-    fn spend(&mut self, rate: f64, bytes: u64, now: Duration) -> Option<Duration> {
+    fn pay(&mut self, rate: f64, now: Duration) {
         let passed = now.saturating_sub(self.at).as_secs_f64();
         self.at = self.at.max(now);
-        self.debt = (self.debt - rate * passed).max(-rate * BURST) + bytes as f64;
+        self.debt = (self.debt - rate * passed).max(-rate * BURST);
+    }
+
+    fn count(&mut self, rate: f64, bytes: u64, now: Duration) {
+        self.pay(rate, now);
+        let most = self.debt.max(rate * FOREIGN_DEBT_MAX);
+        self.debt = (self.debt + bytes as f64).min(most);
+    }
+
+    fn spend(&mut self, rate: f64, bytes: u64, now: Duration) -> Option<Duration> {
+        self.pay(rate, now);
+        self.debt += bytes as f64;
         (0.0 < self.debt).then(|| now + Duration::from_secs_f64((self.debt / rate).min(PAUSE_MAX)))
     }
 
@@ -200,6 +224,20 @@ mod tests {
         assert!(throttle.is_exceeded(1000, at(11)));
         assert!(!throttle.is_exceeded(1000, at(12)));
         assert_eq!(figures.bytes.get(), 3000);
+    }
+
+    #[test]
+    fn what_those_in_sync_move_is_waited_for_but_not_for_ever() {
+        let mut meter = Meter::default();
+        meter.count(1000.0, 1000, at(10));
+        assert_eq!(meter.spend(1000.0, 500, at(10)), Some(at(10) + Duration::from_millis(500)));
+        meter.count(1000.0, 1_000_000, at(20));
+        assert!(meter.spend(1000.0, 0, at(29)).is_some());
+        assert_eq!(meter.spend(1000.0, 0, at(30)), None);
+        // What was spent beyond that is not forgiven by it.
+        meter.spend(1000.0, 60_000, at(30));
+        meter.count(1000.0, 1000, at(30));
+        assert!(meter.spend(1000.0, 0, at(80)).is_some());
     }
 
     #[test]

@@ -403,7 +403,11 @@ fn many_requests_wait_in_line_for_the_replicas_in_sync() {
     let late = bench.send(Acks::All, &[(0, &one)]);
     bench.step();
     bench.lead(2, 11, &[1, 2]);
-    assert_eq!(result(&late).unwrap().0, ErrorCode::NotLeaderOrFollower);
+    assert!(result(&late).is_none(), "it leads on");
+    bench.fetched(1, 51);
+    assert!(result(&late).is_none(), "checked against the log of a former epoch");
+    bench.fetched(2, 51);
+    assert_eq!(result(&late).unwrap(), (ErrorCode::None, 50));
 }
 
 #[test]

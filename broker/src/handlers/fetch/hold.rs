@@ -1,5 +1,6 @@
 //! `leader.replication.throttled.rate`: a replica that is out of sync and is to be throttled gets no records
-//! while more was sent than the rate allows. Whatever else is asked for in the same request is sent.
+//! while more was sent than the rate allows. Whatever else is asked for in the same request is sent. What is sent to those in
+//! sync counts as well: the rate is for all throttled replicas together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,9 @@ impl<'a> Hold<'a> {
 
     /// Whether records that are there are not sent now.
     pub fn holds_back(&self, found: &Found, view: &View) -> bool {
-        let holds = self.concerns(found, view) && self.throttle.is_exceeded(self.rate, self.now);
+        let holds = !self.is_in_sync(view)
+            && self.is_throttled(found)
+            && self.throttle.is_exceeded(self.rate, self.now);
         if holds {
             self.throttle.note_wait(self.rate, self.now);
         }
@@ -43,23 +46,31 @@ impl<'a> Hold<'a> {
 
     /// Counts what is about to be sent.
     pub fn record(&self, candidates: &[Candidate], reading: &Reading) {
-        let sent = candidates.iter().zip(&reading.results).filter_map(|(candidate, result)| {
+        let (mut in_sync, mut catching_up) = (0, 0);
+        for (candidate, result) in candidates.iter().zip(&reading.results) {
             let (Ok(found), PartitionRead::Read(_, Some(located))) = (&candidate.found, result)
             else {
-                return None;
+                continue;
             };
-            self.concerns(found, &found.view).then_some(u64::from(located.len))
-        });
-        let bytes: u64 = sent.sum();
-        if 0 < bytes {
-            self.throttle.spend(self.rate, bytes, self.now);
+            if !self.is_throttled(found) {
+                continue;
+            }
+            let sum = if self.is_in_sync(&found.view) { &mut in_sync } else { &mut catching_up };
+            *sum += u64::from(located.len);
+        }
+        if 0 < in_sync {
+            self.throttle.count(self.rate, in_sync, self.now);
+        }
+        if 0 < catching_up {
+            self.throttle.spend(self.rate, catching_up, self.now);
         }
     }
 
-    fn concerns(&self, found: &Found, view: &View) -> bool {
-        let mut followers = view.followers.iter();
-        let is_in_sync = followers.any(|known| known.broker == self.broker && known.is_in_sync);
-        let partition = (found.handle.topic_id, found.handle.index);
-        !is_in_sync && self.throttle.is_throttled(&self.image, partition)
+    fn is_in_sync(&self, view: &View) -> bool {
+        view.followers.iter().any(|known| known.broker == self.broker && known.is_in_sync)
+    }
+
+    fn is_throttled(&self, found: &Found) -> bool {
+        self.throttle.is_throttled(&self.image, (found.handle.topic_id, found.handle.index))
     }
 }

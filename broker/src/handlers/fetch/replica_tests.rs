@@ -347,4 +347,7 @@ async fn replica_in_sync_is_not_throttled() {
         let got = fetch_both(&broker, &topics).await;
         assert!(got.iter().all(|len| 0 < *len), "{got:?}");
     }
+    let sent = fetch_both(&broker, &topics).await[0] as u64;
+    let figures = &broker.plane.path.figures.throttle;
+    assert_eq!((figures.bytes.get(), figures.waits.get()), (4 * sent, 0), "but it is counted");
 }

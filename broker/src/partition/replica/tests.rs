@@ -191,7 +191,31 @@ fn new_epoch_believes_no_fetch_of_the_one_before() {
     assert_eq!(scene.replica.high_watermark(), Offset(5), "it never falls");
     assert_eq!(scene.acks(appended(12, Acks::All, "b")), []);
     assert_eq!(scene.acks(fetched(1, 2, 12)), [], "late");
-    assert_eq!(scene.acks(fetched(2, 2, 12)), [("b", Ok(()))]);
+    assert_eq!(scene.acks(fetched(2, 2, 12)), [("a", Ok(())), ("b", Ok(()))]);
+}
+
+#[test]
+fn leader_that_leads_on_in_a_new_epoch_keeps_who_waits() {
+    let mut scene = Scene::leader(DURABLE, &[1, 2, 3]);
+    scene.on(appended(5, Acks::All, "all"));
+    scene.on(appended(6, Acks::Leader, "one"));
+    scene.on(fetched(1, 2, 6));
+    scene.on(fetched(1, 3, 4));
+    // A reassignment takes the third replica away: what it lacked holds nobody back any more.
+    assert_eq!(scene.acks(assignment(true, 2, &[1, 2])), []);
+    assert_eq!(scene.acks(Input::Flushed { end: Offset(6) }), [("one", Ok(()))]);
+    assert_eq!(scene.replica.high_watermark(), Offset(0), "what was fetched before is not counted");
+    assert_eq!(scene.acks(fetched(2, 2, 4)), []);
+    assert_eq!(scene.acks(fetched(2, 2, 5)), [("all", Ok(()))]);
+}
+
+#[test]
+fn leader_that_leads_on_with_too_few_says_so_to_who_waits() {
+    let mut scene = Scene::leader(Settings { in_sync_min: 2, ..LAZY }, &[1, 2]);
+    scene.on(appended(5, Acks::All, "all"));
+    assert_eq!(scene.acks(assignment(true, 2, &[1])), [], "nobody vouches for it yet");
+    let error = Err(ErrorCode::NotLeaderOrFollower);
+    assert_eq!(scene.acks(assignment(false, 3, &[2])), [("all", error)]);
 }
 
 #[test]

@@ -106,6 +106,22 @@ fn follower_has_its_leaders_batches_as_they_are() {
     assert_eq!(bytes, [&batches[0].bytes[..], &batches[1].bytes].concat());
 }
 
+/// Its leader counts what it has told before, so what that was is to be on the disk soon, whether or not more comes.
+#[test]
+fn log_of_a_topic_that_becomes_durable_is_synced_without_another_append() {
+    let mut bench = Bench::following(TopicSettings::default());
+    bench.fill(0, &[1, 1, 3]);
+    assert_eq!(bench.sync(), 0);
+    let (slot, settings) = (bench.partitions[0].slot, Arc::new(durable()));
+    bench.inbox.report(Control::Configure { slot, settings }).unwrap();
+    bench.step();
+    let mut answered = bench.ask(3, FollowAction::Begin);
+    assert!(answered.try_recv().is_err(), "nothing is told that is not on the disk");
+    assert_eq!(bench.sync(), 1);
+    bench.step();
+    assert_eq!(answered.try_recv().unwrap().unwrap().log_end, Offset(3));
+}
+
 #[test]
 fn high_watermark_of_a_follower_is_at_most_its_end_and_never_falls() {
     let mut bench = Bench::following(TopicSettings::default());
