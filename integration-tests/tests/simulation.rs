@@ -114,9 +114,13 @@ const MUTATED_SEEDS: u64 = 300;
 #[test]
 fn with_all_rules_nothing_is_objected_to() {
     run_all(seeds().div_ceil(20), |seed| {
-        let report = run(seed, Options { mutation: Some(Mutation::Nothing), ..Options::default() });
+        let keep_lines = usize::try_from(number("OTTLA_SIM_LINES", 0)).unwrap_or(usize::MAX);
+        let mutation = Some(Mutation::Nothing);
+        let report = run(seed, Options { mutation, keep_lines });
         match report.objections.first() {
-            Some(objection) => Err(format!("{objection}\nwith denser faults")),
+            Some(objection) => {
+                Err(format!("{}\n{objection}\nwith denser faults", report.tail.join("\n")))
+            }
             None => Ok(report),
         }
     });
@@ -142,4 +146,6 @@ mutations! {
     acknowledging_at_the_log_end_is_objected_to: AcknowledgesAtItsOwnEnd from 1;
     counting_what_is_not_flushed_is_objected_to: CountsWhatIsNotFlushed from 1;
     clocks_that_run_on_in_a_pause_are_objected_to: ClocksRunOnInPause from 11;
+    lives_of_members_that_are_ignored_are_objected_to: IgnoresLivesOfMembers from 136;
+    recovery_that_does_not_sync_is_objected_to: RecoversWithoutSync from 11;
 }

@@ -78,6 +78,8 @@ pub struct Env {
     pub history: History,
     /// The rule that is taken away, if one is.
     pub mutation: Option<Mutation>,
+    /// Faults may still happen; the world says when they may not.
+    pub has_faults: bool,
     /// Where the cluster is in the store.
     pub keys: KeySpace,
     queue: BTreeMap<(Duration, u64), Event>,
@@ -94,6 +96,7 @@ impl Env {
             trace: Trace::new(keep),
             history: History::default(),
             mutation,
+            has_faults: true,
             keys: KeySpace::default(),
             queue: BTreeMap::new(),
             sequence: 0,

@@ -6,6 +6,10 @@ use ottla_storage::io::SimOp;
 use rand::Rng;
 
 use super::env::{Env, Event, Node};
+use super::mutation::Mutation;
+
+/// How often a broker is looked at for something that it has not synced.
+const UNSYNCED_LOOKS: u16 = 2_000;
 
 /// Something that the world does to the nodes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,6 +19,11 @@ pub enum Fault {
     /// A broker's process dies and is started again, and soon its machine loses power, for this time: what
     /// the first life wrote and did not sync the second has shown.
     CrashThenCut(u8, Duration),
+    /// As soon as a broker has written something and not synced it, its process dies and is started again; looked at so many
+    /// times more. Then [`Fault::CutInWrite`].
+    CrashUnsynced(u8, u16),
+    /// As soon as a broker leads, its machine loses power in one of its first writes; looked at so many times more.
+    CutInWrite(u8, u16),
     /// A machine loses power for this time.
     PowerCut(u8, Duration),
     /// The same, in one of the next writes to its disk.
@@ -102,7 +111,9 @@ impl Shape {
         let away = env.between(Duration::from_millis(50), Duration::from_secs(5));
         let short = env.between(Duration::from_millis(50), Duration::from_millis(1_500));
         let long = env.between(Duration::from_millis(200), Duration::from_secs(6));
+        let crashes_unsynced = env.mutation.is_some_and(Mutation::crashes_unsynced);
         match env.rng.random_range(0..100) {
+            0..8 if crashes_unsynced => Fault::CrashUnsynced(broker, UNSYNCED_LOOKS),
             0..8 if self.has_power_cuts => Fault::CrashThenCut(broker, short),
             0..22 if self.has_power_cuts => {
                 if env.rng.random_bool(0.6) {

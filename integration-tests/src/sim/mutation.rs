@@ -42,6 +42,17 @@ pub enum Mutation {
 }
 
 impl Mutation {
+    /// Whether brokers die while something that was written is not synced, and their machines lose power in the first writes
+    /// of the next life: what the life in between has shown must be on the disk.
+    pub(super) fn crashes_unsynced(self) -> bool {
+        matches!(self, Self::RecoversWithoutSync | Self::Nothing)
+    }
+
+    /// Whether machines lose power whose brokers are just being proposed for an ISR.
+    pub(super) fn strikes_who_joins(self) -> bool {
+        matches!(self, Self::IgnoresLivesOfMembers | Self::Nothing)
+    }
+
     /// Changes a write on its way into the store.
     pub(super) fn change_write(self, core: &Core, keys: &KeySpace, write: &mut GuardedWrite) {
         match self {

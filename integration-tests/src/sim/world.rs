@@ -327,6 +327,9 @@ impl World {
                 let at = self.env.now + pause;
                 self.env.schedule(at, Event::Fault(Fault::PowerCut(broker, away)));
             }
+            Fault::CrashUnsynced(..) | Fault::CutInWrite(..) if !self.env.has_faults => {}
+            Fault::CrashUnsynced(broker, looks) => self.crash_unsynced(broker, looks),
+            Fault::CutInWrite(broker, looks) => self.cut_in_write(broker, looks),
             Fault::PowerCut(broker, _) | Fault::PowerCutSoon(broker, _)
                 if self.shape.is_careful && !self.is_covered(broker) =>
             {
@@ -422,6 +425,32 @@ impl World {
         }
     }
 
+    fn crash_unsynced(&mut self, index: u8, looks: u16) {
+        let node = Node::Broker(index);
+        if self.brokers[usize::from(index)].has_unsynced() {
+            self.crash(node);
+            self.start_later(node, Duration::from_millis(20));
+            self.look_again(Fault::CutInWrite(index, UNSYNCED_LOOKS), Duration::from_millis(40));
+        } else if let Some(looks) = looks.checked_sub(1) {
+            self.look_again(Fault::CrashUnsynced(index, looks), Duration::from_millis(1));
+        }
+    }
+
+    fn cut_in_write(&mut self, index: u8, looks: u16) {
+        if self.brokers[usize::from(index)].leads_any() {
+            self.brokers[usize::from(index)].power_cut_within(&mut self.env, FIRST_WRITES);
+            self.start_later(Node::Broker(index), POWER_CUT_WITHIN + Duration::from_millis(100));
+        } else if let Some(looks) = looks.checked_sub(1) {
+            self.look_again(Fault::CutInWrite(index, looks), Duration::from_millis(1));
+        }
+    }
+
+    fn look_again(&mut self, fault: Fault, after: Duration) {
+        if self.env.has_faults {
+            self.env.schedule(self.env.now + after, Event::Fault(fault));
+        }
+    }
+
     fn is_covered(&self, index: u8) -> bool {
         self.env.history.is_covered(i32::from(index) + 1)
     }
@@ -454,6 +483,7 @@ impl World {
 
     /// The faults are over: whatever is broken is whole again.
     fn repair(&mut self) {
+        self.env.has_faults = false;
         self.env.net.heal();
         self.store.set_paused(&mut self.env, false);
         let coordinators = self.coordinators.iter().map(|node| node.process().node);
@@ -664,5 +694,9 @@ const HEALING_MAX: Duration = Duration::from_secs(60);
 /// For so long it is looked at at least.
 const SETTLED_AFTER: Duration = Duration::from_secs(4);
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a broker is looked at until it leads.
+const UNSYNCED_LOOKS: u16 = 2_000;
+/// Operations of a disk that a broker's first writes as a leader take.
+const FIRST_WRITES: u64 = 12;
 /// A power cut in the next write happens within this time.
 const POWER_CUT_WITHIN: Duration = Duration::from_secs(2);

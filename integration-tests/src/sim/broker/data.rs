@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ottla_broker::data::desired::{self, SettingsResolver};
-use ottla_broker::partition::{Address, Assignment, PartitionHandle, TopicSettings};
+use ottla_broker::partition::{
+    Address, Assignment, PartitionHandle, Role as ReplicaRole, TopicSettings,
+};
 use ottla_broker::worker::{
     AppendCommand, Control, Inbox, Open, Shelf, SlotKey, Worker, initial_view,
 };
@@ -149,6 +151,17 @@ impl Data {
     /// The replica of a partition.
     pub fn find(&self, key: (Uuid, i32)) -> Option<&Arc<PartitionHandle>> {
         self.replicas.get(&key).map(|replica| &replica.handle)
+    }
+
+    /// Whether a partition is led here.
+    pub fn leads_any(&self) -> bool {
+        let leads = |replica: &Replica| replica.handle.view().role == ReplicaRole::Leader;
+        self.replicas.values().any(leads)
+    }
+
+    /// Whether a sync is due that has not been made.
+    pub fn has_unsynced(&self) -> bool {
+        self.syncs.values().any(|sync| matches!(sync, Sync::Waiting(..)))
     }
 
     pub fn read_led(&self, key: (Uuid, i32)) -> Option<(i32, Vec<Batch>)> {

@@ -201,7 +201,18 @@ impl BrokerNode {
         if self.running.is_none() {
             return self.power_cut(env);
         }
-        let at = env.rng.random_range(1..60);
+        self.power_cut_within(env, 60);
+    }
+
+    /// Something was written that is not on the disk.
+    pub fn has_unsynced(&self) -> bool {
+        let data = self.running.as_ref().and_then(|running| running.data.as_ref());
+        data.is_some_and(Data::has_unsynced)
+    }
+
+    /// The machine will lose power in one of so many next operations of its disk, or in a while.
+    pub fn power_cut_within(&mut self, env: &mut Env, operations: u64) {
+        let at = env.rng.random_range(1..operations);
         self.disk.inject(ottla_storage::io::Fault::PowerOff { at });
         env.timer(self.process(), Duration::from_secs(2), Timer::PowerOff);
     }
@@ -324,6 +335,12 @@ impl BrokerNode {
                 }
             }
         }
+    }
+
+    /// Whether it leads anything.
+    pub fn leads_any(&self) -> bool {
+        let data = self.running.as_ref().and_then(|running| running.data.as_ref());
+        data.is_some_and(Data::leads_any)
     }
 
     /// The broker's id.

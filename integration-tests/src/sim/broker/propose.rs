@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_broker::isr::Proposals;
 use ottla_broker::isr::desk::{Answer, Desk, Sent};
+use ottla_broker::isr::{Proposals, Proposed};
 use ottla_broker::partition::{Proposal, ProposalOutcome};
 use ottla_broker::worker::Control;
 use ottla_coordinator::controller::alter_partition::wire_partition_epoch;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::AlterPartitionResponse;
 use ottla_protocol::types::BrokerId;
+use rand::Rng;
 
-use super::super::env::{Env, Event};
+use super::super::env::{Env, Event, Node};
+use super::super::faults::Fault;
 use super::super::message::{Message, Timer};
 use super::super::mutation::Mutation;
 use super::{Running, coordinator_of};
@@ -37,6 +39,7 @@ impl Running {
             env.note(format_args!("{:?} proposes {:?}", self.me, proposal));
             let outcome = env.history.pauses.proposed(env.now, self.woke, (self.lag_max, proposal));
             env.history.check(outcome);
+            self.strike_who_joins(env, &proposed);
             if let Some(outcome) = mutated(env, proposal) {
                 let (slot, id) = (proposed.handle.slot, proposal.id);
                 let is_asked = !env.does(Mutation::ShrinksWithoutAsking);
@@ -69,13 +72,32 @@ impl Running {
         let to = coordinator_of(controller);
         if env.does(Mutation::IgnoresLivesOfMembers) {
             // So late that a life may end on the way.
-            let at = env.now + env.between(Duration::ZERO, TIMEOUT);
+            let at = env.now + env.between(TIMEOUT / 2, TIMEOUT);
             let from = self.me;
             env.schedule(at, Event::Deliver { from, to, life: None, message });
         } else {
             env.send(self.me, (to, None), message);
         }
         env.timer(self.me, TIMEOUT, Timer::ProposalTimeout(id));
+    }
+
+    /// Now and then, whoever is proposed to come into sync loses power and is back before anybody has decided, without what
+    /// it had: it does not reach its leader for a while.
+    fn strike_who_joins(&self, env: &mut Env, proposed: &Proposed) {
+        let strikes = env.mutation.is_some_and(Mutation::strikes_who_joins);
+        let is_chosen = strikes && env.has_faults && 0 < proposed.proposal.joining;
+        if !is_chosen || env.rng.random_bool(0.2) {
+            return;
+        }
+        let (topic, index) = (proposed.handle.topic_id, proposed.handle.index);
+        let Some(partition) = self.feed.image().partition(topic, index) else { return };
+        let is_new = |broker: &i32| !partition.value.isr.contains(broker);
+        let mut members = proposed.proposal.isr.iter().map(|(broker, _)| broker.0);
+        let joiner = members.find(is_new).and_then(|broker| u8::try_from(broker - 1).ok());
+        let Some(joiner) = joiner else { return };
+        env.schedule(env.now, Event::Fault(Fault::PowerCut(joiner, Duration::from_millis(20))));
+        let until = env.now + 2 * TIMEOUT;
+        env.net.cut(Node::Broker(joiner), self.me.node, until);
     }
 
     /// The controller answered, or did not.
