@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use start::StartError;
+pub(crate) use start::previous_life as claimed_life;
 
 use crate::config::Config;
 use crate::data::DataPlane;

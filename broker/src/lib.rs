@@ -24,6 +24,7 @@ pub mod preferred_dirs;
 pub mod producer_ids;
 pub mod read_log;
 pub mod relay;
+pub mod recovery;
 pub mod replication;
 mod seen;
 pub mod services;

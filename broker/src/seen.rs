@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ottla_metadata::highest_seen::HighestSeen;
 use ottla_metadata::image::{Image, ImageReader};
-use ottla_metadata::model::Rest;
+use ottla_metadata::model::{Recovery, Rest};
 use tokio_util::sync::CancellationToken;
 
 use crate::machine;
@@ -16,6 +16,7 @@ pub(crate) fn of(image: &Image) -> HighestSeen {
         store_id: image.store_id(),
         revision: image.revision(),
         controller_term: term(image).unwrap_or(0),
+        recovery: recovery(image),
         rest: Rest::new(),
     }
 }
@@ -23,6 +24,11 @@ pub(crate) fn of(image: &Image) -> HighestSeen {
 /// The term of the current controller.
 pub(crate) fn term(image: &Image) -> Option<i64> {
     image.controller().map(|controller| controller.create_revision)
+}
+
+/// The last recovery of the cluster.
+pub(crate) fn recovery(image: &Image) -> Option<Recovery> {
+    image.cluster().and_then(|cluster| cluster.recovery)
 }
 
 /// Writes `seen` to `dir` every few seconds while the image moves on, at once for a new term, and when

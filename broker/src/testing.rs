@@ -66,6 +66,7 @@ impl ImageBuilder {
             features: BTreeMap::new(),
             group_shards: 50,
             transaction_shards: 50,
+            recovery: None,
             rest: Default::default(),
         };
         let endpoint = |port| Endpoint { host: "127.0.0.1".into(), port };
@@ -156,6 +157,7 @@ pub(crate) fn broker_record(id: i32, fenced: bool, listeners: &[&str]) -> Broker
         features: BTreeMap::new(),
         version: "0".into(),
         http: None,
+        recovered: None,
         rest: Default::default(),
     }
 }

@@ -309,6 +309,7 @@ fn feed_config(config: &Config, seen: HighestSeen) -> FeedConfig {
     let mut feed = FeedConfig::new(config.keys.clone());
     feed.store_id = (seen.store_id != 0).then_some(seen.store_id);
     feed.highest_revision = seen.revision;
+    feed.recovery = seen.recovery;
     feed
 }
 
@@ -495,10 +496,16 @@ async fn remember(dir: DataDir, mut seen: HighestSeen, services: Services) {
         }
         let image = services.images.load();
         let term = services.leadership.borrow().active.as_ref().map_or(0, |active| active.term);
+        let recovery = image.cluster().and_then(|cluster| cluster.recovery);
+        if recovery != seen.recovery {
+            // Revisions and terms began anew.
+            seen = HighestSeen { recovery, ..HighestSeen::default() };
+        }
         let now = HighestSeen {
             store_id: image.store_id(),
             revision: image.revision().max(seen.revision),
             term: term.max(seen.term),
+            recovery,
         };
         if image.is_complete() && now != seen {
             match dir.keep_highest_seen(now) {

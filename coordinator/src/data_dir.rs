@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ottla_metadata::model::Recovery;
 use serde::{Deserialize, Serialize};
 
 /// A folder that no other process uses.
@@ -55,6 +56,9 @@ pub(crate) struct HighestSeen {
     pub revision: i64,
     /// Highest term of a controller.
     pub term: i64,
+    /// The last recovery of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 impl DataDir {
@@ -118,7 +122,8 @@ mod tests {
         let dir = DataDir::open(&path).unwrap();
         assert!(matches!(DataDir::open(&path), Err(DataDirError::Locked { .. })));
         assert_eq!(dir.highest_seen().unwrap(), HighestSeen::default());
-        let seen = HighestSeen { store_id: 7, revision: 8, term: 9 };
+        let recovery = Some(Recovery { number: 1, id: ottla_protocol::Uuid::ONE });
+        let seen = HighestSeen { store_id: 7, revision: 8, term: 9, recovery };
         dir.keep_highest_seen(seen).unwrap();
         drop(dir);
         assert_eq!(DataDir::open(&path).unwrap().highest_seen().unwrap(), seen);

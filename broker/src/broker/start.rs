@@ -186,6 +186,7 @@ impl<I: LogIo> Start<I> {
         if let Some(seen) = HighestSeen::read(&first_dir(&config))? {
             feed.store_id = Some(seen.store_id);
             feed.highest_revision = seen.revision;
+            feed.recovery = seen.recovery;
         }
         let (feed, image) = ImageFeed::new(Arc::clone(&environment.store), feed);
         let stop = CancellationToken::new();
@@ -219,7 +220,8 @@ impl<I: LogIo> Start<I> {
         let image = self.wait_for(|image| image.is_complete(), "the metadata store").await?;
         let first_dir = first_dir(&self.config);
         if let Some(seen) = HighestSeen::read(&first_dir)? {
-            seen.check(image.store_id(), image.revision(), seen::term(&image))?;
+            let found = (image.store_id(), image.revision());
+            seen.check(found, seen::term(&image), seen::recovery(&image))?;
         }
         self.stage.send_replace(Stage::WaitingForCluster);
         let found = |image: &Image| image.cluster().is_some();
@@ -516,7 +518,7 @@ fn advertised(listener: &ListenerConfig, bound: SocketAddr) -> AdvertisedListene
 }
 
 /// An end whose broker epoch is not on record proves nothing: the controller compares epochs.
-fn previous_life(life: DirLife) -> PreviousLife {
+pub(crate) fn previous_life(life: DirLife) -> PreviousLife {
     let machine_crash = |epoch: Option<i64>| PreviousLife::MachineCrash {
         broker_epoch: epoch.unwrap_or(NO_BROKER_EPOCH),
     };

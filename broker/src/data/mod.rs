@@ -147,6 +147,17 @@ fn is_rack_aware(server: &ServerConfig) -> bool {
     }
 }
 
+/// The worst of these ends.
+pub(crate) fn worst_life(lives: impl Iterator<Item = PreviousLife>) -> PreviousLife {
+    let badness = |life: &PreviousLife| match life {
+        PreviousLife::New => 0,
+        PreviousLife::Clean { .. } => 1,
+        PreviousLife::ProcessCrash { .. } => 2,
+        PreviousLife::MachineCrash { .. } => 3,
+    };
+    lives.max_by_key(badness).unwrap_or(PreviousLife::New)
+}
+
 impl<I: LogIo> LogDirs<I> {
     /// Opens and locks the directories; makes those that are missing. Waits for the disk.
     pub fn open(io: &I, config: DataConfig) -> Result<Self, OpenDirError> {
@@ -171,15 +182,7 @@ impl<I: LogIo> LogDirs<I> {
 
     /// The worst end that any of them had.
     pub fn previous_life(&self) -> PreviousLife {
-        let lives = self.dirs.iter().map(|dir| dir.previous_life());
-        lives
-            .max_by_key(|life| match life {
-                PreviousLife::New => 0,
-                PreviousLife::Clean { .. } => 1,
-                PreviousLife::ProcessCrash { .. } => 2,
-                PreviousLife::MachineCrash { .. } => 3,
-            })
-            .unwrap_or(PreviousLife::New)
+        worst_life(self.dirs.iter().map(|dir| dir.previous_life()))
     }
 
     /// Notes the broker epoch of this life, once the cluster knows how the last one ended. Waits for the

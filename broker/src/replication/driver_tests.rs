@@ -249,6 +249,7 @@ async fn put_leader(cluster: &TestCluster) {
         features: Default::default(),
         version: "0".into(),
         http: None,
+        recovered: None,
         rest: Default::default(),
     };
     cluster.write(cluster.put(GuardedWrite::new(), &StoreKey::Broker(2), &record)).await;

@@ -231,6 +231,7 @@ impl TestBroker {
             features: BTreeMap::new(),
             group_shards: 50,
             transaction_shards: 50,
+            recovery: None,
             rest: Default::default(),
         };
         cluster.write(cluster.put(GuardedWrite::new(), &Key::Cluster, &value)).await;

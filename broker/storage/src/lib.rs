@@ -6,6 +6,7 @@
 //! | [`Log`] | one partition, owned by one log worker: appending, cutting, what to sync |
 //! | [`LogView`] | an immutable snapshot of a log: all that readers see |
 //! | [`SyncPool`] | the threads that sync; nobody else does while serving |
+//! | [`inspect_dir`] | a look into a log dir that nobody runs in, without changing it |
 //! | [`LogIo`] | the disk: [`RealIo`] or [`SimIo`] |
 
 mod atomic_file;
@@ -16,6 +17,7 @@ mod epoch_cache;
 mod error;
 mod file_cache;
 mod index;
+mod inspect;
 pub mod io;
 mod log;
 mod partition_metadata;
@@ -35,6 +37,7 @@ pub use dir::{
 pub use epoch_cache::{EpochCache, EpochEnd};
 pub use error::{AppendError, LoadError, OpenDirError, ReadError, StorageError};
 pub use file_cache::ReadMode;
+pub use inspect::{DirInspection, LogInspection, inspect_dir};
 pub use io::{LogFile, LogIo, RealIo, SimIo};
 pub use log::{Appended, LeaderBatch, LoadReport, Log, SyncTicket, Synced};
 pub use paths::TopicPartition;

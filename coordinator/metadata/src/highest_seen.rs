@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ModelError, Rest, Value, decode, encode};
+use crate::model::{ModelError, Recovery, Rest, Value, decode, encode};
 
 /// The highest revision and term seen of one store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct HighestSeen {
     pub revision: i64,
     /// The highest term of a controller.
     pub controller_term: i64,
+    /// The last recovery of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
     /// Fields of later versions.
     #[serde(flatten)]
     pub rest: Rest,
@@ -105,13 +108,23 @@ impl HighestSeen {
     }
 
     /// Refuses a store that cannot be the continuation of the one seen. `controller_term` is that of the
-    /// current controller, if there is one.
+    /// current controller, if there is one; `recovery` what the store says of recoveries. After one that this
+    /// node does not know yet, the store may be another, or behind.
     pub fn check(
         &self,
-        store_id: u64,
-        revision: i64,
+        (store_id, revision): (u64, i64),
         controller_term: Option<i64>,
+        recovery: Option<Recovery>,
     ) -> Result<(), WentBackwards> {
+        match compare(self.recovery, recovery) {
+            History::Same => {}
+            History::Recovered => return Ok(()),
+            History::Other => {
+                let number = |recovery: Option<Recovery>| recovery.map_or(0, |r| r.number);
+                let (seen, found) = (number(self.recovery), number(recovery));
+                return Err(WentBackwards::Older { what: "recovery", seen, found });
+            }
+        }
         if store_id != self.store_id {
             return Err(WentBackwards::OtherStore { seen: self.store_id, found: store_id });
         }
@@ -125,13 +138,36 @@ impl HighestSeen {
         }
     }
 
-    /// Takes what was seen now. True if a new term is in it, which should be written at once.
+    /// Takes what was seen now, of the same history. True if a new term is in it, which should be written at once.
     pub fn raise(&mut self, revision: i64, controller_term: Option<i64>) -> bool {
         self.revision = self.revision.max(revision);
         let term = controller_term.unwrap_or(0);
         let raised = self.controller_term < term;
         self.controller_term = self.controller_term.max(term);
         raised
+    }
+}
+
+/// How the history of a store relates to the one that was seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// It is that one, if it did not go backwards.
+    Same,
+    /// It was put right since, by a recovery that was not known: revisions and terms began anew.
+    Recovered,
+    /// It lacks a recovery that was seen, or had another one.
+    Other,
+}
+
+/// Compares the last recovery that was `seen` with the one `found` in the store.
+pub fn compare(seen: Option<Recovery>, found: Option<Recovery>) -> History {
+    let number = |recovery: Option<Recovery>| recovery.map_or(0, |recovery| recovery.number);
+    if seen == found {
+        History::Same
+    } else if number(seen) < number(found) {
+        History::Recovered
+    } else {
+        History::Other
     }
 }
 
@@ -150,17 +186,25 @@ mod hexadecimal {
 
 #[cfg(test)]
 mod tests {
+    use ottla_protocol::Uuid;
+
     use super::*;
 
     fn seen() -> HighestSeen {
-        HighestSeen { store_id: 0xab, revision: 100, controller_term: 70, rest: Rest::new() }
+        HighestSeen {
+            store_id: 0xab,
+            revision: 100,
+            controller_term: 70,
+            recovery: None,
+            rest: Rest::new(),
+        }
     }
 
     #[test]
     fn store_that_went_on_is_accepted() {
-        assert_eq!(seen().check(0xab, 100, Some(70)), Ok(()));
-        assert_eq!(seen().check(0xab, 101, None), Ok(()));
-        assert_eq!(seen().check(0xab, 500, Some(400)), Ok(()));
+        assert_eq!(seen().check((0xab, 100), Some(70), None), Ok(()));
+        assert_eq!(seen().check((0xab, 101), None, None), Ok(()));
+        assert_eq!(seen().check((0xab, 500), Some(400), None), Ok(()));
     }
 
     #[test]
@@ -168,9 +212,25 @@ mod tests {
         for (store, revision, term) in
             [(0xab, 99, None), (0xab, 200, Some(69)), (0xac, 500, Some(400))]
         {
-            let error = seen().check(store, revision, term).unwrap_err();
+            let error = seen().check((store, revision), term, None).unwrap_err();
             assert!(error.to_string().contains("ottla cluster recover"), "{error}");
         }
+    }
+
+    #[test]
+    fn older_store_is_taken_only_with_a_recovery_that_is_ahead_of_what_was_seen() {
+        let mark = |number, byte| Some(Recovery { number, id: Uuid::from_bytes([byte; 16]) });
+        let known = HighestSeen { recovery: mark(3, 1), ..seen() };
+        for (recovery, is_taken) in
+            [(mark(4, 9), true), (mark(3, 1), false), (mark(3, 2), false), (mark(2, 1), false), (None, false)]
+        {
+            let checked = known.check((0xcc, 1), None, recovery);
+            assert_eq!(checked.is_ok(), is_taken, "{recovery:?}: {checked:?}");
+        }
+        assert_eq!(known.check((0xab, 100), None, mark(3, 1)), Ok(()));
+        // Ahead of what was seen, but without the recovery: restored from before it, and lived on.
+        let error = known.check((0xab, 500), None, None).unwrap_err();
+        assert!(error.to_string().contains("ottla cluster recover"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod internal_topics;
 pub mod journal;
 pub mod keys;
 pub mod model;
+pub mod recovery;
 pub mod shards;
 pub mod store;
 

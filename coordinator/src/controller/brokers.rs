@@ -260,6 +260,10 @@ impl Judged {
 fn keeps_seats(claim: &Versioned<BrokerClaim>, record: &BrokerRecord) -> bool {
     let lost_no_directory =
         record.log_dirs.iter().all(|id| claim.log_dirs.contains(id) || id.is_zero());
+    if let Some(looked_at) = record.recovered {
+        // Whoever recovered the cluster gave the seats by what the disks hold since that end.
+        return claim.previous == looked_at && lost_no_directory;
+    }
     match claim.previous {
         PreviousLife::Clean { broker_epoch } | PreviousLife::ProcessCrash { broker_epoch } => {
             broker_epoch == record.broker_epoch && lost_no_directory
@@ -287,6 +291,7 @@ fn record_of(
         features: claim.features.clone(),
         version: claim.version.clone(),
         http: claim.http.clone(),
+        recovered: None,
         rest: former.map_or_else(Rest::new, |record| record.rest.clone()),
     }
 }

@@ -25,6 +25,7 @@ pub fn found(image: &Image, random: &mut dyn RngCore) -> Option<Unit> {
         features: features::defaults(),
         group_shards: Cluster::SHARDS,
         transaction_shards: Cluster::SHARDS,
+        recovery: None,
         rest: Rest::new(),
     };
     Some(Change::put(Key::Cluster, 0, &cluster).into())

@@ -228,6 +228,7 @@ pub(crate) fn record(broker: i32, broker_epoch: i64) -> BrokerRecord {
         features: BTreeMap::new(),
         version: claim.version,
         http: None,
+        recovered: None,
         rest: Rest::new(),
     }
 }

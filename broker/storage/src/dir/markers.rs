@@ -74,7 +74,7 @@ fn no_epoch() -> i64 {
 }
 
 /// Reads how the former life ended. `has_partitions`: a dir without markers is new only if nothing is in it.
-pub(super) fn previous_life<I: LogIo>(
+pub(crate) fn previous_life<I: LogIo>(
     io: &I,
     dir: &Path,
     boot_id: &str,

@@ -23,6 +23,7 @@ pub use markers::PreviousLife;
 use markers::Running;
 pub use partitions::{Aside, CreateLogError};
 pub use recovery::{LogReport, RecoverOptions, Recovered, RecoveryProgress};
+pub(crate) use markers::previous_life as life_of;
 pub(crate) use state::DirState;
 
 /// To whom a log dir must belong, and what is needed to make or to judge it.
@@ -75,7 +76,7 @@ impl<I: LogIo> LogDir<I> {
         let lock = lock.map_err(|source| OpenDirError::NotWritable { dir: dir.clone(), source })?;
         let lock = lock.ok_or(OpenDirError::Locked { dir })?;
         let entries = io.list(path).map_err(failed(path))?;
-        let has_partitions = entries.iter().any(|entry| partition_of(entry).is_some());
+        let has_partitions = has_partitions(&entries);
         let previous_life = markers::previous_life(&io, path, &identity.boot_id, has_partitions);
         let previous_life = previous_life.map_err(failed(path))?;
         let id = ensure_meta(&io, path, identity)?;
@@ -181,6 +182,28 @@ fn partition_of(entry: &DirEntry) -> Option<TopicPartition> {
         LogDirEntry::Partition(partition) if entry.kind == EntryKind::Dir => Some(partition),
         _ => None,
     }
+}
+
+/// Whether a dir holds partitions.
+pub(crate) fn has_partitions(entries: &[DirEntry]) -> bool {
+    entries.iter().any(|entry| partition_of(entry).is_some())
+}
+
+/// The partitions that a broker opens in a dir.
+pub(crate) fn partitions_in(entries: &[DirEntry]) -> impl Iterator<Item = TopicPartition> {
+    // The metadata log of Kafka's own controllers is none of ours.
+    entries.iter().filter_map(partition_of).filter(|p| &*p.topic != KAFKA_METADATA_TOPIC)
+}
+
+const KAFKA_METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// Cluster, broker and id of a dir, as far as it has them.
+pub(crate) fn meta_of<I: LogIo>(
+    io: &I,
+    path: &Path,
+) -> Result<(Option<String>, Option<i32>, Option<Uuid>), OpenDirError> {
+    let meta = meta::read(io, path)?;
+    Ok(meta.map_or((None, None, None), |m| (m.cluster_id, m.node_id, m.directory_id)))
 }
 
 fn ensure_dir<I: LogIo>(io: &I, path: &Path) -> Result<(), OpenDirError> {

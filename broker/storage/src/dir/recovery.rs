@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info, warn};
 
-use super::{LogDir, PreviousLife, Running, markers, partition_of};
+use super::{LogDir, PreviousLife, Running, markers, partitions_in};
 use crate::config::LogConfig;
 use crate::error::{LoadError, OpenDirError, StorageError};
 use crate::io::LogIo;
@@ -133,26 +133,18 @@ impl<I: LogIo> LogDir<I> {
     }
 
     fn partitions(&self) -> std::io::Result<Vec<TopicPartition>> {
-        let mut out = Vec::new();
-        for entry in self.state.io.list(&self.state.path)? {
-            match (partition_of(&entry), LogDirEntry::parse(&entry.name)) {
-                // The metadata log of Kafka's own controllers is none of ours.
-                (Some(partition), _) if &*partition.topic == KAFKA_METADATA_TOPIC => {}
-                (Some(partition), _) => out.push(partition),
-                (None, LogDirEntry::Future) => {
-                    warn!(
-                        folder = entry.name,
-                        "a copy of a partition that was being moved here is left alone"
-                    );
-                }
-                _ => {}
+        let entries = self.state.io.list(&self.state.path)?;
+        for entry in &entries {
+            if LogDirEntry::parse(&entry.name) == LogDirEntry::Future {
+                warn!(
+                    folder = entry.name,
+                    "a copy of a partition that was being moved here is left alone"
+                );
             }
         }
-        Ok(out)
+        Ok(partitions_in(&entries).collect())
     }
 }
-
-const KAFKA_METADATA_TOPIC: &str = "__cluster_metadata";
 
 fn note(partition: &TopicPartition, report: &LoadReport) {
     if report.truncated_bytes != 0 || report.rebuilt_indexes != 0 {

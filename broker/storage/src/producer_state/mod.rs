@@ -9,7 +9,7 @@ use ottla_protocol::types::{Offset, ProducerEpoch, ProducerId};
 
 use crate::error::AppendError;
 
-pub(crate) use snapshot::{decode, encode};
+pub(crate) use snapshot::{decode, encode, max_in_snapshot};
 
 /// Batches remembered per producer: a client has at most five requests in flight on a connection.
 pub const BATCHES_REMEMBERED: usize = 5;

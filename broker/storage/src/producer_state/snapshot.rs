@@ -58,6 +58,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ProducerStates, InvalidSnapshot> {
     if fields.0.is_empty() { Ok(states) } else { Err(InvalidSnapshot("it is too long")) }
 }
 
+/// The highest producer id in a snapshot; `None` if it holds none, or is none.
+pub(crate) fn max_in_snapshot(bytes: &[u8]) -> Option<ProducerId> {
+    decode(bytes).ok()?.iter().map(|(id, _)| id).max()
+}
+
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {

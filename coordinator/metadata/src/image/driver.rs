@@ -13,7 +13,7 @@ use super::feed::{Delay, Effect, Fault, Feed, Input};
 use super::picture::Image;
 use super::reader::{FeedStatus, ImageReader};
 use crate::keys::KeySpace;
-use crate::model::ModelError;
+use crate::model::{ModelError, Recovery};
 use crate::store::{
     BoxFuture, Limits, MetaStore, Page, RangeRequest, RetryPolicy, StoreError, Watch, WatchItem,
 };
@@ -27,6 +27,8 @@ pub struct FeedConfig {
     pub store_id: Option<u64>,
     /// The highest revision that this process has seen before: an older store is refused.
     pub highest_revision: i64,
+    /// The recovery of the cluster since which that was seen.
+    pub recovery: Option<Recovery>,
     /// Keys per page of a list.
     pub page_items: usize,
     /// Pauses between attempts that fail; the attempts are not counted.
@@ -44,6 +46,7 @@ impl FeedConfig {
             keys,
             store_id: None,
             highest_revision: 0,
+            recovery: None,
             page_items: Limits::PAGE_ITEMS_MAX,
             retry: RetryPolicy::default(),
             relist_jitter: Duration::from_secs(1),
@@ -74,6 +77,11 @@ pub enum FeedError {
         /// Its revision.
         revision: i64,
     },
+    /// The store was put right while this process ran.
+    #[error(
+        "the cluster was recovered while this process ran, which knows only what was before: start it again"
+    )]
+    Recovered,
 }
 
 /// Keeps an image up to date until it is stopped.
@@ -101,6 +109,7 @@ impl ImageFeed {
         let config = &self.config;
         let (store_id, highest) = (config.store_id, config.highest_revision);
         let feed = Feed::new(config.keys.clone(), config.page_items, store_id, highest);
+        let feed = feed.since(config.recovery);
         let mut run = Run { io: Io::default(), feed, failures: 0, shown: &self };
         let mut effects = Vec::new();
         run.feed.start(&mut effects);
@@ -138,6 +147,7 @@ impl ImageFeed {
     fn fault(&self, fault: Fault) -> FeedError {
         match fault {
             Fault::Value(error) => FeedError::Value(error),
+            Fault::Recovered => FeedError::Recovered,
             Fault::WentBackwards { store_id, revision } => FeedError::WentBackwards {
                 seen_store: self.config.store_id.unwrap_or_else(|| self.current.load().store_id()),
                 seen_revision: self.config.highest_revision.max(self.current.load().revision()),

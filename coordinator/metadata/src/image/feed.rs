@@ -19,9 +19,10 @@ use bytes::Bytes;
 use super::apply::Delta;
 use super::entry::Entry;
 use super::picture::Image;
-use crate::keys::KeySpace;
-use crate::model::ModelError;
-use crate::store::{Event, KeyValue, Page, RangeRequest, StoreError, WatchBatch, WatchItem};
+use crate::highest_seen::{self, History};
+use crate::keys::{Key, KeySpace};
+use crate::model::{ModelError, Recovery};
+use crate::store::{Event, KeyRange, KeyValue, Page, RangeRequest, StoreError, WatchBatch, WatchItem};
 
 /// What happened to the feed's IO.
 #[derive(Debug)]
@@ -72,6 +73,16 @@ pub enum Fault {
         /// Its revision.
         revision: i64,
     },
+    /// The store was put right under a running process, whose image is of the history before.
+    Recovered,
+}
+
+/// What a former life of the process remembers of the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Remembered {
+    store_id: Option<u64>,
+    revision: i64,
+    recovery: Option<Recovery>,
 }
 
 /// The machine. It owns the newest image and what is being staged; it never reads a clock nor does IO.
@@ -79,6 +90,8 @@ pub enum Fault {
 pub struct Feed {
     keys: KeySpace,
     page_items: usize,
+    /// Compared when the first list is complete, since only then it is known whether the cluster was recovered.
+    remembered: Option<Remembered>,
     store_id: Option<u64>,
     highest_revision: i64,
     /// What `highest_revision` was when the page that is awaited was asked for.
@@ -133,13 +146,24 @@ impl Feed {
         Self {
             keys,
             page_items,
-            store_id,
-            highest_revision,
-            asked_at: highest_revision,
+            remembered: Some(Remembered { store_id, revision: highest_revision, recovery: None }),
+            store_id: None,
+            highest_revision: 0,
+            asked_at: 0,
             image,
             phase,
             trouble: None,
         }
+    }
+
+    /// What is remembered is of the history since this recovery of the cluster. One that is not known yet is
+    /// why the store may be another, or behind.
+    #[must_use]
+    pub fn since(mut self, recovery: Option<Recovery>) -> Self {
+        if let Some(remembered) = &mut self.remembered {
+            remembered.recovery = recovery;
+        }
+        self
     }
 
     /// The first effect.
@@ -233,6 +257,7 @@ impl Feed {
             }
             Phase::Probing(before) => {
                 self.phase = *before;
+                self.check_history(&page)?;
                 self.resume_watch(Delay::None, out);
                 if let Phase::Listing(listing) = &self.phase
                     && listing.last.is_none()
@@ -289,10 +314,7 @@ impl Feed {
             Phase::Following => {
                 match Delta::decode(&self.keys, batch, self.image.revision()) {
                     Ok(delta) if delta.is_empty() && batch.revision <= self.image.revision() => {}
-                    Ok(delta) => {
-                        self.image = Arc::new(self.image.with(delta));
-                        out.push(Effect::Publish(self.image.clone()));
-                    }
+                    Ok(delta) => self.publish(self.image.with(delta), out)?,
                     Err(error) => self.handle_unreadable(error, out)?,
                 }
                 Ok(())
@@ -320,10 +342,46 @@ impl Feed {
                 None => {}
             }
         }
-        self.image = Arc::new(image);
         self.phase = Phase::Following;
         self.trouble = None;
+        self.publish(image, out)
+    }
+
+    /// Shows an image, unless it is of another history than what this process knows.
+    fn publish(&mut self, image: Image, out: &mut Vec<Effect>) -> Result<(), Fault> {
+        let recovery = |image: &Image| image.cluster().and_then(|cluster| cluster.recovery);
+        let found = recovery(&image);
+        if let Some(remembered) = self.remembered.take() {
+            let is_other = match highest_seen::compare(remembered.recovery, found) {
+                History::Same => {
+                    remembered.store_id.is_some_and(|id| id != image.store_id())
+                        || image.revision() < remembered.revision
+                }
+                History::Recovered => false,
+                History::Other => true,
+            };
+            if is_other {
+                let (store_id, revision) = (image.store_id(), image.revision());
+                return Err(Fault::WentBackwards { store_id, revision });
+            }
+        } else if found != recovery(&self.image) {
+            return Err(Fault::Recovered);
+        }
+        self.image = Arc::new(image);
         out.push(Effect::Publish(self.image.clone()));
+        Ok(())
+    }
+
+    /// The cluster's own key is a fingerprint of the history: a recovery writes it. If it was last written by a
+    /// revision that the watch has passed, the image has that write, or is of another history.
+    fn check_history(&self, page: &Page) -> Result<(), Fault> {
+        let (Phase::Following, Some(found)) = (&self.phase, page.items.first()) else {
+            return Ok(());
+        };
+        let known = self.image.cluster().map(|cluster| cluster.mod_revision);
+        if found.mod_revision <= self.image.revision() && known != Some(found.mod_revision) {
+            return Err(Fault::Recovered);
+        }
         Ok(())
     }
 
@@ -385,7 +443,8 @@ impl Feed {
     }
 
     fn probe_page(&self) -> RangeRequest {
-        RangeRequest { keys: self.keys.image(), limit: 1, at_revision: None }
+        let keys = KeyRange::key(self.keys.format(&Key::Cluster));
+        RangeRequest { keys, limit: 1, at_revision: None }
     }
 }
 

@@ -11,9 +11,13 @@ use proptest::prelude::*;
 use super::feed::{Effect, Fault, Feed, Input};
 use super::picture::Image;
 use crate::keys::{ConfigResource, Key, KeySpace};
-use crate::model::{ConfigEntry, DeletedTopic, Partition, Rest, Topic, encode};
+use crate::model::{
+    Cluster, ConfigEntry, DeletedTopic, Partition, Recovery, Rest, Topic, encode,
+};
 use crate::store::embedded::{Core, WatchId};
-use crate::store::{GuardedWrite, KeyRange, Outcome, RangeRequest, StoreError, WatchItem};
+use crate::store::{
+    Event, GuardedWrite, KeyRange, KeyValue, Outcome, RangeRequest, StoreError, WatchItem,
+};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -462,4 +466,78 @@ fn store_that_went_backwards_is_refused() {
             assert!(feed.handle(page(1, 49), &mut out).is_err());
         }
     }
+}
+
+fn cluster_page(store_id: u64, revision: i64, written: i64, recovery: Option<Recovery>) -> Input {
+    let cluster = Cluster {
+        cluster_id: "c".into(),
+        format_version: 1,
+        features: Default::default(),
+        group_shards: 1,
+        transaction_shards: 1,
+        recovery,
+        rest: Default::default(),
+    };
+    let kv = KeyValue {
+        key: KeySpace::default().format(&Key::Cluster).into(),
+        value: encode(&cluster),
+        create_revision: 2,
+        mod_revision: written,
+        lease: None,
+    };
+    Input::Page(Ok(crate::store::Page { store_id, revision, items: vec![kv], more: false }))
+}
+
+fn mark(number: i64) -> Option<Recovery> {
+    Some(Recovery { number, id: Uuid::from_bytes([number as u8; 16]) })
+}
+
+#[test]
+fn store_that_is_behind_is_taken_after_a_recovery_that_was_not_known() {
+    for (known, found, is_taken) in [
+        (None, mark(1), true),
+        (mark(1), mark(2), true),
+        (mark(1), mark(1), false),
+        (mark(2), mark(1), false),
+        (mark(1), None, false),
+    ] {
+        let mut feed = Feed::new(KeySpace::default(), 3, Some(1), 500).since(known);
+        let mut out = Vec::new();
+        feed.start(&mut out);
+        let result = feed.handle(cluster_page(9, 40, 30, found), &mut out);
+        assert_eq!(result.is_ok(), is_taken, "{known:?} {found:?}");
+        let is_shown = out.iter().any(|effect| matches!(effect, Effect::Publish(_)));
+        assert_eq!(is_shown, is_taken, "{known:?} {found:?}");
+    }
+}
+
+/// A process that stood still while the store was restored, recovered and lived on sees no revision go back.
+#[test]
+fn process_that_slept_through_a_recovery_does_not_go_on_with_its_image() {
+    let following = || {
+        let mut feed = Feed::new(KeySpace::default(), 3, None, 0);
+        let mut out = Vec::new();
+        feed.start(&mut out);
+        feed.handle(cluster_page(1, 50, 3, None), &mut out).unwrap();
+        feed.handle(Input::Watching(Ok(true)), &mut out).unwrap();
+        assert!(feed.is_following());
+        feed
+    };
+    let broken = || Input::Item(WatchItem::Broken { reason: "restored".into() });
+    let mut feed = following();
+    feed.handle(broken(), &mut Vec::new()).unwrap();
+    feed.handle(cluster_page(1, 90, 3, None), &mut Vec::new()).expect("nothing happened");
+    feed.handle(broken(), &mut Vec::new()).unwrap();
+    let written_before_50 = cluster_page(1, 90, 40, mark(1));
+    assert_eq!(feed.handle(written_before_50, &mut Vec::new()), Err(Fault::Recovered));
+
+    let mut feed = following();
+    feed.handle(broken(), &mut Vec::new()).unwrap();
+    let Input::Page(Ok(page)) = cluster_page(1, 90, 60, mark(1)) else { unreachable!() };
+    feed.handle(Input::Page(Ok(page.clone())), &mut Vec::new()).expect("the watch will tell");
+    feed.handle(Input::Watching(Ok(true)), &mut Vec::new()).unwrap();
+    let events = page.items.into_iter().map(Event::Put).collect();
+    let batch = crate::store::WatchBatch { revision: 60, events };
+    let told = Input::Item(WatchItem::Batch(batch));
+    assert_eq!(feed.handle(told, &mut Vec::new()), Err(Fault::Recovered));
 }

@@ -141,6 +141,10 @@ pub struct BrokerRecord {
     /// Copied from the claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Endpoint>,
+    /// Written by `ottla cluster recover`, which looked into the log directories: how their last life had
+    /// ended. A claim that says the same finds them as they were then, so that the broker keeps its seats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<PreviousLife>,
     /// Fields of later versions.
     #[serde(flatten)]
     pub rest: Rest,

@@ -14,12 +14,12 @@ mod partition;
 mod producer_ids;
 mod shard_head;
 mod topic;
-mod value;
+pub(crate) mod value;
 
 pub use broker::{
     BrokerClaim, BrokerRecord, FeatureRange, Listener, PreviousLife, SecurityProtocol,
 };
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Recovery};
 pub use config_entry::ConfigEntry;
 pub use controller::{Controller, Endpoint};
 pub use deleted_topic::DeletedTopic;

@@ -87,7 +87,7 @@ pub fn decode<T: Value>(key: &str, bytes: &[u8]) -> Result<T, ModelError> {
 }
 
 /// Ids are written as Kafka prints them.
-pub(super) mod uuid {
+pub(crate) mod uuid {
     use super::{Deserialize, Uuid};
 
     pub fn serialize<S: serde::Serializer>(id: &Uuid, to: S) -> Result<S::Ok, S::Error> {
@@ -101,7 +101,7 @@ pub(super) mod uuid {
 }
 
 /// Lists of ids.
-pub(super) mod uuids {
+pub(crate) mod uuids {
     use super::{Deserialize, Serialize, Uuid};
 
     #[derive(Serialize, Deserialize)]
