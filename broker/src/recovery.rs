@@ -7,7 +7,9 @@ use ottla_metadata::highest_seen::{HighestSeen, HighestSeenError};
 use ottla_metadata::model::{Recovery, Rest};
 use ottla_metadata::recovery::{BrokerFacts, LogFacts};
 use ottla_protocol::Uuid;
-use ottla_storage::{DirInspection, LogInspection, LogIo, OpenDirError, TopicPartition, inspect_dir};
+use ottla_storage::{
+    DirInspection, LogInspection, LogIo, OpenDirError, TopicPartition, inspect_dir,
+};
 
 use crate::broker::claimed_life;
 use crate::data::worst_life;
@@ -83,11 +85,7 @@ fn facts(broker: i32, dirs: &[(PathBuf, DirInspection)]) -> Result<BrokerFacts, 
     Ok(facts)
 }
 
-fn log_facts(
-    dir: Uuid,
-    name: &TopicPartition,
-    log: &Result<LogInspection, String>,
-) -> LogFacts {
+fn log_facts(dir: Uuid, name: &TopicPartition, log: &Result<LogInspection, String>) -> LogFacts {
     let mut facts = LogFacts {
         topic: name.topic.to_string(),
         topic_id: Uuid::ZERO,

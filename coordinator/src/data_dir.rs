@@ -107,6 +107,17 @@ impl DataDir {
     }
 }
 
+/// The last recovery of the cluster that the coordinator of this folder knows of. Fails while it runs.
+///
+/// # Errors
+/// When the folder is in use or cannot be read.
+pub fn seen_recovery(folder: &Path) -> Result<Option<Recovery>, DataDirError> {
+    let failed = |source| DataDirError::Io { path: folder.to_owned(), source };
+    // Opening makes a folder that is missing.
+    fs::read_dir(folder).map_err(failed)?;
+    Ok(DataDir::open(folder)?.highest_seen()?.recovery)
+}
+
 const LOCK: &str = ".lock";
 const SEEN: &str = "highest-seen.json";
 const DRAFT: &str = "highest-seen.json.new";

@@ -16,10 +16,11 @@ pub mod leadership;
 mod maintenance;
 pub mod metrics;
 mod prober;
+pub mod recovery;
 mod relay;
 pub mod rest;
 mod shards;
 
 pub use config::Config;
 pub use coordinator::{Coordinator, Handle, Services, StartError};
-pub use data_dir::DataDirError;
+pub use data_dir::{DataDirError, seen_recovery};

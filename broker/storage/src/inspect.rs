@@ -64,8 +64,7 @@ pub fn inspect_dir<I: LogIo>(
     let entries = io.list(path).map_err(failed)?;
     let lock = io.lock(&path.join(LOCK)).map_err(failed)?;
     let _lock = lock.ok_or_else(|| OpenDirError::Locked { dir: path.to_owned() })?;
-    let previous_life =
-        life_of(io, path, boot_id, has_partitions(&entries)).map_err(failed)?;
+    let previous_life = life_of(io, path, boot_id, has_partitions(&entries)).map_err(failed)?;
     let offsets = |name| checkpoint::read_offsets(io, &path.join(name)).map_err(failed);
     let dir = Dir {
         io,
@@ -191,8 +190,7 @@ impl<I: LogIo> Dir<'_, I> {
             };
             let header = &found.header;
             let is_vouched = self.is_clean || header.last_offset() < synced_end;
-            if header.base_offset < out.log_end
-                || (!is_vouched && scanner.verify(&found).is_err())
+            if header.base_offset < out.log_end || (!is_vouched && scanner.verify(&found).is_err())
             {
                 return Ok(false);
             }

@@ -221,9 +221,13 @@ mod tests {
     fn older_store_is_taken_only_with_a_recovery_that_is_ahead_of_what_was_seen() {
         let mark = |number, byte| Some(Recovery { number, id: Uuid::from_bytes([byte; 16]) });
         let known = HighestSeen { recovery: mark(3, 1), ..seen() };
-        for (recovery, is_taken) in
-            [(mark(4, 9), true), (mark(3, 1), false), (mark(3, 2), false), (mark(2, 1), false), (None, false)]
-        {
+        for (recovery, is_taken) in [
+            (mark(4, 9), true),
+            (mark(3, 1), false),
+            (mark(3, 2), false),
+            (mark(2, 1), false),
+            (None, false),
+        ] {
             let checked = known.check((0xcc, 1), None, recovery);
             assert_eq!(checked.is_ok(), is_taken, "{recovery:?}: {checked:?}");
         }

@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster_recover::Recover,
     connect,
     names::CoordinatorUrl,
     output::{Output, number, table, words},
@@ -28,6 +29,9 @@ red     something is not served; the command fails
 
 Kafka's protocol has no request for this, so a coordinator is asked.")]
     Health(CoordinatorUrl),
+    /// Put etcd right from the brokers' disks, after it was restored from a snapshot or lost.
+    #[command(subcommand)]
+    Recover(Recover),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,6 +98,7 @@ impl Cluster {
                 let info = describe(&connect::admin(bootstrap)?).await?;
                 output.print_one(&info, text)
             }
+            Self::Recover(recover) => recover.run(output).await,
             Self::Health(coordinator) => {
                 let health: Health = Rest::new(coordinator)?.ask(Method::GET, "/v1/health").await?;
                 output.print_one(&health, health_text)?;

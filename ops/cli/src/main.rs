@@ -2,6 +2,7 @@
 
 mod brokers;
 mod cluster;
+mod cluster_recover;
 mod connect;
 mod consume;
 mod dev;

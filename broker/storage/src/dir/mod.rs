@@ -21,9 +21,9 @@ use crate::paths::{LOCK, LogDirEntry, TopicPartition};
 
 pub use markers::PreviousLife;
 use markers::Running;
+pub(crate) use markers::previous_life as life_of;
 pub use partitions::{Aside, CreateLogError};
 pub use recovery::{LogReport, RecoverOptions, Recovered, RecoveryProgress};
-pub(crate) use markers::previous_life as life_of;
 pub(crate) use state::DirState;
 
 /// To whom a log dir must belong, and what is needed to make or to judge it.

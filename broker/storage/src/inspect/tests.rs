@@ -100,7 +100,11 @@ fn after_a_crash_it_tells_what_recovery_will_keep() {
         dir.write_checkpoints().unwrap();
         append(&mut log, 5, 6);
         drop((dir, log));
-        if is_power_cut { io.power_cut() } else { io.process_crash() }
+        if is_power_cut {
+            io.power_cut()
+        } else {
+            io.process_crash()
+        }
         let boot_id = if is_power_cut { "next boot" } else { "boot" };
         let (found, looked_at) = look(&io, boot_id);
         let epoch = Some(77);

@@ -22,7 +22,9 @@ use super::picture::Image;
 use crate::highest_seen::{self, History};
 use crate::keys::{Key, KeySpace};
 use crate::model::{ModelError, Recovery};
-use crate::store::{Event, KeyRange, KeyValue, Page, RangeRequest, StoreError, WatchBatch, WatchItem};
+use crate::store::{
+    Event, KeyRange, KeyValue, Page, RangeRequest, StoreError, WatchBatch, WatchItem,
+};
 
 /// What happened to the feed's IO.
 #[derive(Debug)]

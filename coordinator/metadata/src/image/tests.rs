@@ -11,9 +11,7 @@ use proptest::prelude::*;
 use super::feed::{Effect, Fault, Feed, Input};
 use super::picture::Image;
 use crate::keys::{ConfigResource, Key, KeySpace};
-use crate::model::{
-    Cluster, ConfigEntry, DeletedTopic, Partition, Recovery, Rest, Topic, encode,
-};
+use crate::model::{Cluster, ConfigEntry, DeletedTopic, Partition, Recovery, Rest, Topic, encode};
 use crate::store::embedded::{Core, WatchId};
 use crate::store::{
     Event, GuardedWrite, KeyRange, KeyValue, Outcome, RangeRequest, StoreError, WatchItem,
