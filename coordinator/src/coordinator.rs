@@ -25,6 +25,7 @@ use crate::heartbeats::Heartbeats;
 use crate::internode::{self, Budgets};
 use crate::leadership::campaign::{Candidate, Term};
 use crate::leadership::former_claim::FormerClaim;
+use crate::leadership::presence::Presence;
 use crate::leadership::{ActiveController, Leadership};
 use crate::maintenance;
 use crate::metrics::Metrics;
@@ -170,6 +171,14 @@ impl Coordinator {
         let former_claim = data_dir
             .as_ref()
             .map_or_else(FormerClaim::default, |dir| FormerClaim::in_folder(dir.path()));
+        let presence = Presence {
+            store: store.clone(),
+            keys: config.keys.clone(),
+            images: images.clone(),
+            announcement: announcement.clone(),
+            session_timeout: config.session_timeout,
+        };
+        tasks.spawn(presence.run(stop));
         let mut terms = Terms::new(&config, &services, announcement, leadership, former_claim);
         terms.offsets_store = offsets_store;
         tasks.spawn(terms.run(queue));

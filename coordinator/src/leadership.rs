@@ -2,6 +2,7 @@
 
 pub(crate) mod campaign;
 pub(crate) mod former_claim;
+pub(crate) mod presence;
 
 /// The active coordinator, as the store names it.
 #[derive(Debug, Clone, PartialEq, Eq)]

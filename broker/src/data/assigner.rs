@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use ottla_metadata::image::{Image, ImageDiff, ImageReader};
 use ottla_metadata::internal_topics::is_metadata_only;
+use ottla_metadata::model::LOST_DIR;
 use ottla_protocol::types::Offset;
 use ottla_protocol::{Str, Uuid};
 use ottla_storage::{Aside, CreateLogError, Log, LogIo, TopicPartition};
@@ -320,6 +321,12 @@ impl<I: LogIo> Assigner<I> {
             self.maybe_route(&mut opened, OPENED_TOGETHER);
         }
         if !unusable.is_empty() {
+            for key in &unusable {
+                let known = image.partition(key.0, key.1);
+                if known.is_some_and(|it| it.log_dir_of(self.path.broker.0) != LOST_DIR) {
+                    self.path.placements.put(*key, LOST_DIR);
+                }
+            }
             self.path.partitions.set_unusable(unusable);
         }
         let disk = self.disk.clone();

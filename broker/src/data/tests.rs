@@ -1,7 +1,8 @@
+use ottla_metadata::model::LOST_DIR;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::types::Offset;
 use ottla_storage::SimIo;
-use ottla_storage::io::{Fault, SimOp};
+use ottla_storage::io::{Fault, OpenMode, SimOp};
 
 use super::*;
 use crate::handlers::Produce;
@@ -250,4 +251,26 @@ async fn crash_of_the_process_loses_nothing_that_was_written() {
     let handle = broker.leads(topic.id, 0).await;
     assert_eq!(handle.view().high_watermark, Offset(2));
     assert_eq!(broker.append(&topic, 0, &batch(&["c"])).await, 2);
+}
+
+#[tokio::test]
+async fn log_that_cannot_be_opened_is_reported_as_lost_and_others_are_served() {
+    let mut topic = TestTopic::new("orders", 2);
+    let cluster = TestCluster::new();
+    cluster.put_topic(&topic).await;
+    let io = SimIo::new(1);
+    let broker = cluster.start_on(io.clone(), &["/a"], EPOCH).await;
+    broker.leads(topic.id, 0).await;
+    broker.leads(topic.id, 1).await;
+    io.process_crash();
+    drop(broker);
+    let left = std::path::Path::new("/a/orders-0/00000000000000000000.log.swap");
+    io.open(left, OpenMode::CreateNew).unwrap();
+    (topic.leader_epoch, topic.broker_epoch) = (1, EPOCH + 1);
+    cluster.put_topic(&topic).await;
+    let broker = cluster.start_on(io, &["/a"], EPOCH + 1).await;
+    broker.leads(topic.id, 1).await;
+    let path = &broker.plane.path;
+    broker.until(|| path.partitions.is_unusable(topic.id, 0).then_some(())).await;
+    assert_eq!(path.placements.take().get(&(topic.id, 0)), Some(&LOST_DIR));
 }

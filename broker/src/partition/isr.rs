@@ -12,7 +12,8 @@ use super::replica::Assignment;
 ///
 /// *Committed* is what the controller wrote last, as far as known: `min.insync.replicas` is judged by it.
 /// Everybody who *may* be in sync (committed, or named by a proposal that is not resolved) holds the high
-/// watermark back.
+/// watermark back. So does who left by an answer that is ahead of the image: the controller may have judged by
+/// a higher `min.insync.replicas` than is known here, and keep such a member eligible.
 ///
 /// | state of a proposal | what ends it |
 /// |---|---|
@@ -35,6 +36,8 @@ pub struct Isr {
     in_flight: Option<InFlight>,
     /// Members of proposals in doubt, which were made in the present partition epoch.
     in_doubt: Vec<BrokerId>,
+    /// Who left by answers that the image has yet to reach.
+    leaving: Vec<BrokerId>,
     is_recovering: bool,
     proposals: u64,
     /// No new proposal is made before.
@@ -173,12 +176,16 @@ impl Isr {
         if assignment.partition_epoch <= self.partition_epoch {
             // An answer of the controller was faster than the image; brokers may have changed all the same.
             self.eligible.clone_from(&assignment.eligible);
+            if assignment.partition_epoch == self.partition_epoch {
+                self.leaving = Vec::new();
+            }
             return;
         }
         // Whatever was proposed compares with an epoch that is past.
         self.partition_epoch = assignment.partition_epoch;
         self.in_flight = None;
         self.in_doubt = Vec::new();
+        self.leaving = Vec::new();
         self.paused_until = now;
         let before = std::mem::take(&mut self.committed);
         self.adopt(assignment, now);
@@ -401,6 +408,8 @@ impl Isr {
                             follower.caught_up_at = now;
                         }
                     }
+                    let gone = before.into_iter().filter(|id| !self.committed.contains(id));
+                    self.leaving.extend(gone);
                     self.in_doubt = Vec::new();
                     self.is_recovering = is_recovering;
                 }
@@ -436,7 +445,8 @@ impl Isr {
     /// Everybody who may be in sync; some twice.
     fn members(&self) -> impl Iterator<Item = BrokerId> {
         let in_flight = self.in_flight.iter().flat_map(|in_flight| &in_flight.isr);
-        self.committed.iter().chain(in_flight).chain(&self.in_doubt).copied()
+        let unsettled = self.in_doubt.iter().chain(&self.leaving);
+        self.committed.iter().chain(in_flight).chain(unsettled).copied()
     }
 
     fn end_of(&self, broker: BrokerId) -> Offset {

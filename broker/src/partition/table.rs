@@ -51,9 +51,11 @@ impl PartitionTable {
         self.len() == 0
     }
 
-    /// Notes replicas whose logs cannot be opened. For the assigner only.
+    /// Notes more replicas whose logs cannot be opened. For the assigner only.
     pub fn set_unusable(&self, keys: impl IntoIterator<Item = Key>) {
-        self.unusable.store(Arc::new(keys.into_iter().collect()));
+        let mut all = HashSet::clone(&self.unusable.load());
+        all.extend(keys);
+        self.unusable.store(Arc::new(all));
     }
 
     /// Changes the table at one stroke. For the assigner only: two at a time would undo each other.

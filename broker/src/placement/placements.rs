@@ -7,7 +7,7 @@ use ottla_protocol::Uuid;
 use tokio::sync::Notify;
 
 /// The topic's id, and the partition.
-pub(super) type Key = (Uuid, i32);
+pub(crate) type Key = (Uuid, i32);
 
 /// Directories of replicas that nobody has reported yet. A newer one of a partition replaces the one
 /// before, so there are never more than this broker has partitions.
@@ -27,7 +27,7 @@ impl Placements {
     }
 
     /// Takes all that are there.
-    pub(super) fn take(&self) -> BTreeMap<Key, Uuid> {
+    pub(crate) fn take(&self) -> BTreeMap<Key, Uuid> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *waiting)
     }

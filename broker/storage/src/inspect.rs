@@ -10,7 +10,7 @@ use crate::dir::{PreviousLife, has_partitions, life_of, meta_of, partitions_in};
 use crate::epoch_cache::EpochCache;
 use crate::error::OpenDirError;
 use crate::file_cache::ReadMode;
-use crate::io::{EntryKind, LogFile, LogIo, OpenMode};
+use crate::io::{EntryKind, LogIo, OpenMode};
 use crate::partition_metadata;
 use crate::paths::{
     HIGH_WATERMARK_CHECKPOINT, LEADER_EPOCH_CHECKPOINT, LOCK, LOG_START_CHECKPOINT,

@@ -5,6 +5,7 @@
 //! | `cluster` | [`Cluster`](crate::model::Cluster) | first controller |
 //! | `controller` | [`Controller`](crate::model::Controller) | candidates, under their lease |
 //! | `claims/brokers/<id>` | [`BrokerClaim`](crate::model::BrokerClaim) | the broker, under its lease |
+//! | `claims/coordinators/<id>` | [`Controller`](crate::model::Controller) | the coordinator, under its lease |
 //! | `brokers/<id>` | [`BrokerRecord`](crate::model::BrokerRecord) | controller |
 //! | `topics/<name>` | [`Topic`](crate::model::Topic) | controller |
 //! | `partitions/<topic-id>/<p>` | [`Partition`](crate::model::Partition) | controller |
@@ -43,6 +44,8 @@ pub enum Key {
     Controller,
     /// A broker's claim to be alive.
     BrokerClaim(i32),
+    /// A coordinator's word that it is alive, whether or not it is the active one. Nothing is decided by it.
+    CoordinatorClaim(i32),
     /// The controller's record of a broker.
     Broker(i32),
     /// A topic by name.
@@ -213,6 +216,7 @@ impl fmt::Display for Key {
             Self::Cluster => f.write_str("cluster"),
             Self::Controller => f.write_str("controller"),
             Self::BrokerClaim(id) => write!(f, "claims/brokers/{id}"),
+            Self::CoordinatorClaim(id) => write!(f, "claims/coordinators/{id}"),
             Self::Broker(id) => write!(f, "brokers/{id}"),
             Self::Topic(name) => write!(f, "topics/{}", escaped(name)),
             Self::Partition(topic, partition) => write!(f, "partitions/{topic}/{partition}"),
@@ -281,6 +285,7 @@ fn parse_image(path: &str) -> Option<Key> {
         ["cluster"] => Key::Cluster,
         ["controller"] => Key::Controller,
         ["claims", "brokers", id] => Key::BrokerClaim(natural(id)?),
+        ["claims", "coordinators", id] => Key::CoordinatorClaim(natural(id)?),
         ["brokers", id] => Key::Broker(natural(id)?),
         ["topics", name] => Key::Topic(unescaped(name)?),
         ["partitions", topic, partition] => Key::Partition(uuid(topic)?, natural(partition)?),
@@ -428,6 +433,7 @@ mod tests {
             Just(Key::Cluster),
             Just(Key::Controller),
             natural().prop_map(Key::BrokerClaim),
+            natural().prop_map(Key::CoordinatorClaim),
             natural().prop_map(Key::Broker),
             name().prop_map(Key::Topic),
             (id(), natural()).prop_map(|(t, p)| Key::Partition(t, p)),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::Image;
 use ottla_metadata::keys::Key;
+use ottla_metadata::model::LOST_DIR;
 use ottla_protocol::{ErrorCode, Uuid};
 
 use super::brokers::{members, rules_of};
@@ -38,7 +39,9 @@ pub struct DirectoryReport {
 pub type ReportResults = Vec<Result<(), ErrorCode>>;
 
 /// Writes down where replicas are; each change completes its index. A replica in a directory that failed
-/// leaves the ISR with the same write. The error is that of the whole request.
+/// leaves the ISR with the same write, and so does one whose log cannot be used ([`LOST_DIR`]). That one is no
+/// longer eligible either, unless it is the only one: nobody knows what will be left of it when it can be used
+/// again. The error is that of the whole request.
 pub fn assign(
     image: &Image,
     file: &ConfigMap,
@@ -81,7 +84,8 @@ fn change(
     if current.log_dir_of(broker) == placed.directory {
         return Ok(None);
     }
-    let mut next = current.value.clone();
+    let demoted = || election::demote(current, broker).filter(|_| placed.directory == LOST_DIR);
+    let mut next = demoted().unwrap_or_else(|| current.value.clone());
     let dir = |id: &i32| if *id == broker { placed.directory } else { current.log_dir_of(*id) };
     next.set_log_dirs(current.replicas.iter().map(dir).collect());
     let rules = rules_of(image, file, topic);

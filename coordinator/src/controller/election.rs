@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_metadata::model::{NO_LEADER, Partition};
+use ottla_metadata::model::{LOST_DIR, NO_LEADER, Partition};
 use ottla_protocol::Uuid;
 
 use super::reassignment;
@@ -52,7 +52,7 @@ impl Directories {
     }
 
     fn lacks(&self, dir: Uuid) -> bool {
-        !dir.is_zero() && !self.all.is_empty() && !self.all.contains(&dir)
+        dir == LOST_DIR || (!dir.is_zero() && !self.all.is_empty() && !self.all.contains(&dir))
     }
 }
 
@@ -128,8 +128,10 @@ impl Members {
         self.members.iter().map(|(id, member)| (*id, *member))
     }
 
+    /// A log that cannot be used waits for its broker to say that it can.
     fn lacks_directory(&self, partition: &Partition, id: i32) -> bool {
-        self.directories.get(&id).is_some_and(|dirs| dirs.lacks(partition.log_dir_of(id)))
+        let dir = partition.log_dir_of(id);
+        dir != LOST_DIR && self.directories.get(&id).is_some_and(|dirs| dirs.lacks(dir))
     }
 }
 
@@ -219,6 +221,13 @@ pub(super) fn settle_leader(
     if election == Election::Eligible {
         settle_eligible(next, before, rules);
     }
+    if next.leader == NO_LEADER
+        && let Some(last) = before.leader().filter(|last| next.replicas.contains(last))
+    {
+        // Whoever is elected without the ELR, it has to be the one that led last: nobody has more.
+        next.last_known_elr.retain(|id| *id != last);
+        next.last_known_elr.insert(0, last);
+    }
     let has_lost_a_replica = before.replicas.iter().any(|id| !next.replicas.contains(id));
     if next.leader != before.leader
         || next.leader_broker_epoch != before.leader_broker_epoch
@@ -274,11 +283,12 @@ pub fn demote(partition: &Partition, broker: i32) -> Option<Partition> {
     if !held_seat || partition.replicas.len() == 1 {
         return None;
     }
+    let led_last = partition.leader == broker || partition.last_known_elr.first() == Some(&broker);
     let mut next = partition.clone();
     next.isr.retain(|id| *id != broker);
     next.elr.retain(|id| *id != broker);
     next.last_known_elr.retain(|id| *id != broker);
-    if partition.leader == broker {
+    if led_last {
         next.last_known_elr.insert(0, broker);
     } else {
         next.last_known_elr.push(broker);
@@ -337,9 +347,7 @@ pub(super) fn settle_eligible(next: &mut Partition, before: &Partition, rules: R
     let held = |id: &i32| before.isr.contains(id) || before.elr.contains(id);
     next.elr =
         next.replicas.iter().filter(|id| held(id) && !next.isr.contains(id)).copied().collect();
-    next.last_known_elr.retain(|id| {
-        next.replicas.contains(id) && !next.isr.contains(id) && !next.elr.contains(id)
-    });
+    next.last_known_elr.retain(|id| next.replicas.contains(id) && !next.isr.contains(id));
 }
 
 fn keeps_leader(next: &Partition, members: &Members) -> bool {

@@ -240,6 +240,13 @@ impl Liveness {
         }
     }
 
+    /// A broker was forgotten on purpose. If it lives, it says so from now on.
+    pub fn handle_forgotten(&mut self, broker: i32) {
+        if let Some(seen) = self.seen.get_mut(&broker) {
+            seen.heartbeat = None;
+        }
+    }
+
     /// Judges every broker that the image knows. Changes nothing but this node's own bookkeeping, so it
     /// may be called as often as one likes.
     pub fn judge(&mut self, image: &Image, now: Now) -> Judgement {
@@ -413,6 +420,11 @@ fn judge_new_claim(broker: i32, image: &Image, seen: &Seen, epoch: i64) -> Findi
             return Finding::Verdicts(vec![Verdict::Fence { broker, reason }]);
         }
         return Finding::Verdicts(vec![Verdict::Reclaim { broker }]);
+    }
+    // Who has no record was never heard of, or was forgotten on purpose: a claim that merely has yet to end
+    // does not bring it back.
+    if image.broker(broker).is_none() && heard_from(seen, epoch).is_none() {
+        return Finding::Verdicts(Vec::new());
     }
     let heard = unsupported_features(image, broker).is_empty()
         && heard_from(seen, epoch).is_some_and(|heartbeat| epoch <= heartbeat.image_revision);

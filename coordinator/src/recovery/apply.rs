@@ -74,7 +74,10 @@ pub async fn read(
 
 fn active_in(image: &Image) -> Option<String> {
     let controller = image.controller().map(|active| format!("coordinator {}", active.node_id));
-    controller.or_else(|| image.claims().next().map(|(broker, _)| format!("broker {broker}")))
+    let other = || image.coordinators().next().map(|(id, _)| format!("coordinator {id}"));
+    controller
+        .or_else(other)
+        .or_else(|| image.claims().next().map(|(broker, _)| format!("broker {broker}")))
 }
 
 async fn read_heads(

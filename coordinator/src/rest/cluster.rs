@@ -16,6 +16,8 @@ pub(super) struct ClusterView {
     cluster_id: Option<String>,
     /// The active coordinator; null while nobody is.
     controller: Option<ControllerView>,
+    /// All coordinators that live, by id.
+    coordinators: Vec<CoordinatorView>,
     /// Brokers that take part.
     active_brokers: usize,
     /// Brokers that are known and take no part.
@@ -49,6 +51,21 @@ struct ControllerView {
     version: String,
 }
 
+/// A coordinator that lives.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct CoordinatorView {
+    /// Its node id.
+    node_id: i32,
+    /// Whether it is the active one; the others wait to take over.
+    active: bool,
+    /// Where it serves this API.
+    http: String,
+    /// Where it serves brokers.
+    internode: String,
+    /// Version of its program.
+    version: String,
+}
+
 /// Shows the cluster as a whole.
 #[utoipa::path(get, path = "/v1/cluster", tag = "cluster",
     responses((status = 200, description = "The cluster.", body = ClusterView)))]
@@ -68,9 +85,18 @@ pub(super) async fn get(State(rest): State<Rest>) -> Result<Json<ClusterView>, P
         internode: controller.internode.to_string(),
         version: controller.version.clone(),
     });
+    let active = image.controller().map(|controller| controller.node_id);
+    let coordinators = image.coordinators().map(|(node_id, coordinator)| CoordinatorView {
+        node_id,
+        active: active == Some(node_id),
+        http: coordinator.http.to_string(),
+        internode: coordinator.internode.to_string(),
+        version: coordinator.version.clone(),
+    });
     Ok(Json(ClusterView {
         cluster_id: image.cluster().map(|cluster| cluster.cluster_id.clone()),
         controller,
+        coordinators: coordinators.collect(),
         active_brokers: image.brokers().count() - fenced,
         fenced_brokers: fenced,
         topics: image.topic_count(),

@@ -114,6 +114,13 @@ impl Env {
         Now { monotonic: self.now, wall_ms: WALL_START_MS + passed }
     }
 
+    /// Both clocks of a node. The wall clocks of nodes are up to two days apart, and of clients in the middle.
+    pub fn clocks_of(&self, node: i32) -> Now {
+        let true_time = self.clocks();
+        let skew = i64::from(node.rem_euclid(3) - 1) * DAY_MS;
+        Now { wall_ms: true_time.wall_ms + skew, ..true_time }
+    }
+
     /// A time between the two.
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let (low, high) = (low.as_micros() as u64, high.as_micros() as u64);
@@ -188,5 +195,6 @@ impl Env {
     }
 }
 
+const DAY_MS: i64 = 86_400_000;
 /// Some moment after the year 2023.
 const WALL_START_MS: i64 = 1_700_000_000_000;

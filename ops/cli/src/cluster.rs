@@ -29,6 +29,9 @@ red     something is not served; the command fails
 
 Kafka's protocol has no request for this, so a coordinator is asked.")]
     Health(CoordinatorUrl),
+    /// The coordinators that live, and which of them is active.
+    #[command(after_help = "Kafka's protocol has no request for this, so a coordinator is asked.")]
+    Coordinators(CoordinatorUrl),
     /// Put etcd right from the brokers' disks, after it was restored from a snapshot or lost.
     #[command(subcommand)]
     Recover(Recover),
@@ -46,6 +49,21 @@ struct Cause {
     kind: String,
     detail: String,
     count: usize,
+}
+
+/// What a coordinator says of the cluster, as far as it is shown.
+#[derive(Debug, Deserialize)]
+struct Known {
+    coordinators: Vec<Coordinator>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Coordinator {
+    node_id: i32,
+    active: bool,
+    http: String,
+    internode: String,
+    version: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,6 +115,26 @@ impl Cluster {
             Self::Describe => {
                 let info = describe(&connect::admin(bootstrap)?).await?;
                 output.print_one(&info, text)
+            }
+            Self::Coordinators(coordinator) => {
+                let known: Known = Rest::new(coordinator)?.ask(Method::GET, "/v1/cluster").await?;
+                let columns = [
+                    number("COORDINATOR"),
+                    words("STATE"),
+                    words("REST API"),
+                    words("INTER-NODE"),
+                    words("VERSION"),
+                ];
+                output.print(&columns, &known.coordinators, |coordinator| {
+                    let state = if coordinator.active { "active" } else { "standby" };
+                    vec![
+                        coordinator.node_id.to_string(),
+                        state.to_owned(),
+                        coordinator.http.clone(),
+                        coordinator.internode.clone(),
+                        coordinator.version.clone(),
+                    ]
+                })
             }
             Self::Recover(recover) => recover.run(output).await,
             Self::Health(coordinator) => {

@@ -290,4 +290,5 @@ fn findings(findings: &[Finding]) -> String {
 const CLAIMS_END_WITHIN: Duration = Duration::from_secs(15);
 /// How long coordinators wait if this process dies while it writes.
 const SESSION: Duration = Duration::from_secs(10);
-const WRITTEN: &str = "written: start the coordinators and brokers again, then look at `ottla cluster health`";
+const WRITTEN: &str =
+    "written: start the coordinators and brokers again, then look at `ottla cluster health`";

@@ -128,7 +128,30 @@ fn follower_that_has_not_had_everything_for_long_is_put_out() {
     assert_eq!((proposal.partition_epoch, proposal.leaving), (100, 1));
     assert_eq!(isr.reached(Offset(11)), Offset(10), "2 is waited for until it is out");
     isr.resolve(proposal.id, accepted(&[1, 3], 105), at(1031));
+    isr.update(&assignment(105, &[1, 3]), at(1031));
     assert_eq!(isr.reached(Offset(11)), Offset(11));
+}
+
+/// The minimum was raised, and the controller kept the member that left eligible; the leader's image has not
+/// shown it yet, and by the old minimum it would acknowledge what that member lacks.
+#[test]
+fn who_left_is_waited_for_until_the_metadata_has_come_as_far_as_the_answer() {
+    let mut isr = begin(&[1, 2, 3]);
+    fetched(&mut isr, 2, 5, (9, 1));
+    fetched(&mut isr, 3, 9, (9, 60));
+    let first = isr.propose_any(marks(5, 9), LAG, at(60)).unwrap();
+    assert_eq!(members(&first), [1, 3]);
+    isr.resolve(first.id, accepted(&[1, 3], 105), at(60));
+    assert_eq!(isr.committed, ids(&[1, 3]));
+    assert_eq!(isr.reached(Offset(12)), Offset(5));
+    isr.note_append(Offset(9), at(60));
+    let second = isr.propose_any(marks(5, 12), LAG, at(100)).unwrap();
+    assert_eq!(members(&second), [1]);
+    isr.resolve(second.id, accepted(&[1], 107), at(100));
+    isr.update(&assignment(105, &[1, 3]), at(101));
+    assert_eq!(isr.reached(Offset(12)), Offset(5), "not as far as the last answer");
+    isr.update(&assignment(107, &[1]), at(101));
+    assert_eq!(isr.reached(Offset(12)), Offset(12));
 }
 
 #[test]

@@ -83,6 +83,7 @@ impl Image {
             Entry::Controller(value) => replace(&mut self.controller, value),
             Entry::ProducerIds(value) => replace(&mut self.producer_ids, value),
             Entry::Claim(id, value) => insert(&mut self.claims, id, value),
+            Entry::Coordinator(id, value) => insert(&mut self.coordinators, id, value),
             Entry::Broker(id, value) => insert(&mut self.brokers, id, value),
             Entry::Topic(name, value) => self.put_topic(name, value),
             Entry::Partition(topic, number, value) => {
@@ -112,6 +113,7 @@ impl Image {
             Key::Controller => clear(&mut self.controller, revision),
             Key::ProducerIds => clear(&mut self.producer_ids, revision),
             Key::BrokerClaim(id) => remove(&mut self.claims, id, revision),
+            Key::CoordinatorClaim(id) => remove(&mut self.coordinators, id, revision),
             Key::Broker(id) => remove(&mut self.brokers, id, revision),
             Key::Topic(name) => {
                 if let Some(topic) = self.topics.get(name)

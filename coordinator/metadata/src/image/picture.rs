@@ -43,6 +43,7 @@ pub struct Image {
     pub(super) controller: Option<Arc<Versioned<Controller>>>,
     pub(super) producer_ids: Option<Arc<Versioned<ProducerIds>>>,
     pub(super) claims: OrdMap<i32, Arc<Versioned<BrokerClaim>>>,
+    pub(super) coordinators: OrdMap<i32, Arc<Versioned<Controller>>>,
     pub(super) brokers: OrdMap<i32, Arc<Versioned<BrokerRecord>>>,
     pub(super) topics: OrdMap<String, Arc<Versioned<Topic>>>,
     pub(super) topics_by_id: OrdMap<Uuid, Arc<Versioned<Topic>>>,
@@ -90,6 +91,12 @@ impl Image {
     /// All claims, by broker id.
     pub fn claims(&self) -> impl Iterator<Item = (i32, &Arc<Versioned<BrokerClaim>>)> {
         self.claims.iter().map(|(id, claim)| (*id, claim))
+    }
+
+    /// The coordinators that say they are alive, the active one included, by id. For people: who is active, and
+    /// whether anybody is, only [`Image::controller`] tells.
+    pub fn coordinators(&self) -> impl Iterator<Item = (i32, &Arc<Versioned<Controller>>)> {
+        self.coordinators.iter().map(|(id, coordinator)| (*id, coordinator))
     }
 
     /// The controller's record of a broker.

@@ -27,6 +27,8 @@ impl fmt::Display for Endpoint {
 
 /// The key `controller`: exists while a coordinator is active, bound to its lease. Its create revision
 /// is the controller's term, and every write of the controller compares it.
+///
+/// The keys `claims/coordinators/<id>` hold the same of every coordinator that lives, bound to a lease of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Controller {
     /// The coordinator's node id.

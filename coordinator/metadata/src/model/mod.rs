@@ -23,7 +23,7 @@ pub use cluster::{Cluster, Recovery};
 pub use config_entry::ConfigEntry;
 pub use controller::{Controller, Endpoint};
 pub use deleted_topic::DeletedTopic;
-pub use partition::{NO_LEADER, Partition};
+pub use partition::{LOST_DIR, NO_LEADER, Partition};
 pub use producer_ids::ProducerIds;
 pub use shard_head::{JournalOwner, ShardHead};
 pub use topic::Topic;

@@ -8,6 +8,9 @@ use super::{Rest, Value};
 /// "Nobody leads", as Kafka writes it.
 pub const NO_LEADER: i32 = -1;
 
+/// In place of a log directory: the replica's log cannot be used, wherever it is. Kafka's `DirectoryId.LOST`.
+pub const LOST_DIR: Uuid = Uuid::ONE;
+
 /// The key `partitions/<topic-id>/<p>`. Its mod revision is the partition epoch. Replicas, and a
 /// reassignment under way, are written nowhere else, so any controller can go on with it.
 ///
@@ -18,7 +21,8 @@ pub const NO_LEADER: i32 = -1;
 pub struct Partition {
     /// Broker ids in order of preference.
     pub replicas: Vec<i32>,
-    /// The log directory of each replica, in the order of `replicas`; zero where none is assigned yet.
+    /// The log directory of each replica, in the order of `replicas`; zero where none is assigned yet,
+    /// [`LOST_DIR`] where its log cannot be used.
     /// Empty or as long as `replicas`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "super::value::uuids")]
     pub log_dirs: Vec<Uuid>,
@@ -33,7 +37,8 @@ pub struct Partition {
     /// Eligible leader replicas: out of the ISR, but with everything that was acknowledged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elr: Vec<i32>,
-    /// Replicas that were eligible before an unclean end of their broker, for `recover` and people.
+    /// While nobody leads, the one that led last comes first, also if it is still eligible. Then replicas that
+    /// were eligible before an unclean end of their broker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_known_elr: Vec<i32>,
     /// The leader's broker id, or [`NO_LEADER`].

@@ -67,6 +67,40 @@ fn report_of_a_directory_that_failed_already_moves_the_leader() {
 }
 
 #[test]
+fn log_that_cannot_be_used_costs_its_seat_until_its_broker_has_another_word_for_it() {
+    let (mut world, topic, epoch) = setup();
+    world.configure("t", "min.insync.replicas", "2");
+    let lost = report(topic, epoch, &[LOST_DIR]);
+    let (_, units) = assign(world.image(), &ConfigMap::new(), &lost).unwrap();
+    world.commit(units);
+    let partition = world.partition(topic, 0);
+    assert_eq!((partition.leader, &partition.isr[..]), (2, &[2][..]));
+    assert_eq!((&partition.elr[..], &partition.last_known_elr[..]), (&[][..], &[1][..]));
+    assert_eq!(partition.log_dir_of(1), LOST_DIR, "nothing forgets it by itself");
+    assert_eq!(world.partition(topic, 1).leader, 1, "others stay");
+    assert!(sweep(world.image(), &ConfigMap::new(), &[]).units.is_empty());
+    let (_, units) = assign(world.image(), &ConfigMap::new(), &report(topic, epoch, &[A])).unwrap();
+    world.commit(units);
+    let partition = world.partition(topic, 0);
+    assert_eq!((partition.log_dir_of(1), &partition.isr[..]), (A, &[2][..]));
+}
+
+#[test]
+fn only_log_that_cannot_be_used_leads_nothing_and_is_waited_for() {
+    let (mut world, _, epoch) = setup();
+    let topic = world.topic("alone", &[partition(&[1], epoch)]);
+    let told = |world: &mut World, dir| {
+        let (_, units) =
+            assign(world.image(), &ConfigMap::new(), &report(topic, epoch, &[dir])).unwrap();
+        world.commit(units);
+    };
+    told(&mut world, LOST_DIR);
+    assert_eq!(world.partition(topic, 0).leader, -1);
+    told(&mut world, B);
+    assert_eq!(world.partition(topic, 0).leader, 1);
+}
+
+#[test]
 fn broker_whose_directories_all_failed_leads_nothing() {
     let (mut world, topic, _) = setup();
     let verdict = Verdict::LogDirs { broker: 1, offline: vec![A, B] };

@@ -52,7 +52,12 @@ impl Driver {
                 self.carry_out(work, Operation::ReassignPartitions, reassignment::reassign).await;
             }
             Command::UnregisterBrokers(work) => {
+                let named = work.items.clone();
                 self.carry_out(work, Operation::UnregisterBroker, brokers::unregister).await;
+                let image = self.image();
+                for broker in named.into_iter().filter(|broker| image.broker(*broker).is_none()) {
+                    self.liveness.handle_forgotten(broker);
+                }
             }
             Command::DrainBrokers(work) => {
                 self.carry_out(work, Operation::DrainBroker, drain::drain).await;

@@ -116,6 +116,25 @@ fn last_known_leader_is_elected_only_when_nobody_eligible_can_come_back() {
     assert!(elected.partition.recovering);
 }
 
+/// Both machines lost their power, and the one that had followed is back first.
+#[test]
+fn who_led_last_is_waited_for_although_another_comes_back_first() {
+    let became = |partition: &Partition, standing| {
+        let elected = reconcile(partition, &members(standing), MIN_2);
+        elected.map_or_else(|| partition.clone(), |elected| elected.partition)
+    };
+    let offline = became(&partition(&[1, 2], 101), "FF");
+    assert_eq!((&offline.elr[..], &offline.last_known_elr[..]), (&[1, 2][..], &[1][..]));
+    let follower_is_back = became(&demote(&offline, 2).unwrap(), "FA");
+    assert_eq!(follower_is_back.leader, NO_LEADER);
+    let leader_crashed_too = demote(&follower_is_back, 1).unwrap();
+    assert_eq!((&leader_crashed_too.elr[..], leader_crashed_too.last_known_elr[0]), (&[][..], 1));
+    assert_eq!(became(&leader_crashed_too, "FA").leader, NO_LEADER, "it may have more");
+    let elected = reconcile(&leader_crashed_too, &members("AA"), MIN_2).unwrap();
+    assert_eq!((elected.election, elected.partition.leader), (Election::LastKnown, 1));
+    assert!(elected.partition.last_known_elr.is_empty());
+}
+
 #[test]
 fn unclean_election_needs_the_topics_permission_and_is_recorded() {
     let mut partition = partition(&[1, 2], 101);

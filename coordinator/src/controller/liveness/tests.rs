@@ -91,13 +91,40 @@ fn fence(broker: i32, reason: FenceReason) -> Verdict {
 
 #[test]
 fn claim_is_registered_fenced_until_the_broker_is_heard() {
-    let mut cluster = Cluster::of(0);
-    cluster.world.claim(1, PreviousLife::None);
+    let mut cluster = Cluster::of(1);
+    cluster.heard.clear();
+    let former = cluster.epoch(1);
+    cluster.world.claim(1, PreviousLife::Clean { broker_epoch: former });
     assert_eq!(cluster.run(1), [Verdict::Register { broker: 1, heard: false }]);
     assert!(cluster.is_fenced(1));
     cluster.heard.insert(1);
     assert_eq!(cluster.run(1), [Verdict::Unfence { broker: 1 }]);
     assert!(!cluster.is_fenced(1));
+}
+
+#[test]
+fn broker_without_a_record_is_registered_once_it_is_heard() {
+    let mut cluster = Cluster::of(0);
+    cluster.world.claim(1, PreviousLife::None);
+    assert_eq!(cluster.run(5), []);
+    assert!(cluster.world.image().broker(1).is_none());
+    cluster.heard.insert(1);
+    assert_eq!(cluster.run(1), [Verdict::Register { broker: 1, heard: true }]);
+    assert!(!cluster.is_fenced(1));
+}
+
+/// A broker is killed and unregistered at once, while its claim still stands.
+#[test]
+fn broker_that_was_forgotten_does_not_come_back_by_a_claim_that_has_yet_to_end() {
+    let mut cluster = Cluster::of(3);
+    cluster.heard.remove(&1);
+    cluster.world.delete(ottla_metadata::keys::Key::Broker(1));
+    cluster.liveness.handle_forgotten(1);
+    assert_eq!(cluster.run(2), []);
+    assert!(cluster.world.image().broker(1).is_none());
+    // One that lives says so, and is back.
+    cluster.heard.insert(1);
+    assert_eq!(cluster.run(1), [Verdict::Register { broker: 1, heard: true }]);
 }
 
 #[test]

@@ -18,6 +18,13 @@ async fn the_cluster_and_its_brokers_are_shown() {
     let endpoint = cluster.nodes[0].http_endpoint().unwrap().to_string();
     assert_eq!(shown.body["controller"]["http"], json!(endpoint));
 
+    let alone = json!([{"node_id": 100, "active": true, "http": endpoint}]);
+    let coordinators = shown.body["coordinators"].as_array().unwrap();
+    assert_eq!(coordinators.len(), 1, "{shown:?}");
+    for name in ["node_id", "active", "http"] {
+        assert_eq!(coordinators[0][name], alone[0][name]);
+    }
+
     let brokers = cluster.get("/v1/brokers?limit=2").await;
     assert_eq!(brokers.column("id"), [1, 2]);
     let rest = cluster.get("/v1/brokers?after=2").await;

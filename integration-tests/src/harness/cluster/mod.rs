@@ -182,6 +182,18 @@ impl Cluster {
         self.folder().join(format!("broker-{id}"))
     }
 
+    /// Where etcd's member `id` keeps its data.
+    #[must_use]
+    pub fn etcd_data_dir(&self, id: u16) -> PathBuf {
+        self.folder().join(format!("etcd-{id}"))
+    }
+
+    /// Where etcd's member `id` listens for clients.
+    #[must_use]
+    pub fn etcd_address(&self, id: u16) -> SocketAddr {
+        self.layout.etcd_client(id)
+    }
+
     /// The ids of all brokers.
     pub fn broker_ids(&self) -> impl Iterator<Item = u16> + use<> {
         1..=self.shape.brokers
@@ -274,7 +286,9 @@ impl Cluster {
         self.spawn(Role::Broker(id), &format!("broker-{id}"), command)
     }
 
-    fn spawn_coordinator(&self, id: u16) -> Process {
+    /// Starts coordinator `id` and returns at once.
+    #[must_use]
+    pub fn spawn_coordinator(&self, id: u16) -> Process {
         let mut command = Command::new(binary("ottla-coordinator"));
         command.arg("--config").arg(self.folder().join(format!("coordinator-{id}.properties")));
         self.spawn(Role::Coordinator(id), &format!("coordinator-{id}"), command)

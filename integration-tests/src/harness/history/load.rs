@@ -204,7 +204,7 @@ impl Shared {
 }
 
 /// For each partition the offset behind the last record that somebody was told of.
-fn ends(history: &History, partitions: i32) -> BTreeMap<i32, i64> {
+pub(super) fn ends(history: &History, partitions: i32) -> BTreeMap<i32, i64> {
     let mut ends: BTreeMap<i32, i64> = (0..partitions).map(|partition| (partition, 0)).collect();
     for log in history.producers.values() {
         for record in log.records.values() {

@@ -93,6 +93,12 @@ impl History {
         assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), first.join("\n"));
     }
 
+    /// Reads the topic once more, as it is now, for [`Self::assert_sound`] to compare with what was told.
+    pub fn read_again(&mut self, bootstrap: &str, topic: &str) {
+        let partitions = i32::try_from(self.last.len()).expect("a count");
+        self.last = read_all(bootstrap, topic, &load::ends(self, partitions));
+    }
+
     /// How many records were acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> usize {

@@ -415,7 +415,7 @@ impl Running {
     pub(super) fn step_in_pause(&mut self, env: &mut Env) {
         let Some(data) = &mut self.data else { return };
         data.step_at = None;
-        let progress = data.worker.step(env.clocks(), 0);
+        let progress = data.worker.step(env.clocks_of(self.id), 0);
         let soon = env.now + Duration::from_millis(50);
         let due = progress.next_deadline.unwrap_or(soon).max(soon);
         self.step_at(env, due);
@@ -427,7 +427,7 @@ impl Running {
             return;
         }
         data.step_at = None;
-        let progress = data.worker.step(env.clocks(), STEP_BYTES);
+        let progress = data.worker.step(env.clocks_of(self.id), STEP_BYTES);
         let started =
             std::mem::take(&mut *data.started.lock().unwrap_or_else(PoisonError::into_inner));
         for (slot, ticket) in started {
