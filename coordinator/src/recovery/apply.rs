@@ -8,10 +8,10 @@ use ottla_metadata::keys::{Key, KeySpace, ShardKey};
 use ottla_metadata::model::{Cluster, Controller, Endpoint, ModelError, Rest, ShardHead, decode};
 use ottla_metadata::store::{MetaStore, StoreError, read_all, read_key};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::plan::Plan;
-use crate::controller::plan;
+use crate::controller::plan::{self, Transaction};
 use crate::controller::writer::{Writer, Written};
 use crate::leadership::campaign::{Candidate, Term};
 use crate::leadership::former_claim::FormerClaim;
@@ -111,7 +111,7 @@ pub async fn apply(
 ) -> Result<(), ApplyError> {
     let (feed, images) = ImageFeed::new(Arc::clone(&store), FeedConfig::new(keys.clone()));
     let stop = CancellationToken::new();
-    let _stop_feed = stop.clone().drop_guard();
+    let following = stop.clone().drop_guard();
     tokio::spawn(feed.run(stop));
     let (health, _) = watch::channel(true);
     let candidate = Candidate {
@@ -125,7 +125,7 @@ pub async fn apply(
     };
     let won = tokio::time::timeout(WIN_WITHIN, candidate.win()).await;
     let term = won.map_err(|_| ApplyError::NotElected)?;
-    let written = write(store, keys, plan, (&term, health)).await;
+    let written = write(store, keys, plan, (&term, health), following).await;
     term.resign().await;
     written
 }
@@ -135,6 +135,7 @@ async fn write(
     keys: &KeySpace,
     plan: &Plan,
     (term, health): (&Term, watch::Sender<bool>),
+    following: DropGuard,
 ) -> Result<(), ApplyError> {
     let items = read_all(&*store, keys.image()).await?;
     let claims = Image::from_items(keys, &items)?;
@@ -143,15 +144,26 @@ async fn write(
     }
     let writer = Writer::begin(store, keys.clone(), term, health).await;
     let mut writer = writer.ok_or(ApplyError::NotElected)?;
-    for transaction in plan::pack(plan.units.clone()) {
-        match writer.write(&transaction).await {
-            Written::Committed(_) => {}
-            Written::Refused(_) => return Err(ApplyError::Changed),
-            Written::Failed(error) => return Err(error.into()),
-            Written::Deposed => return Err(ApplyError::NotElected),
-        }
+    let mut units = plan.units.clone();
+    let mark = units.pop();
+    for transaction in plan::pack(units) {
+        carry_out(&mut writer, &transaction).await?;
+    }
+    // An image does not go on through a recovery, this one neither.
+    drop(following);
+    for transaction in plan::pack(mark.into_iter().collect()) {
+        carry_out(&mut writer, &transaction).await?;
     }
     Ok(())
+}
+
+async fn carry_out(writer: &mut Writer, transaction: &Transaction) -> Result<(), ApplyError> {
+    match writer.write(transaction).await {
+        Written::Committed(_) => Ok(()),
+        Written::Refused(_) => Err(ApplyError::Changed),
+        Written::Failed(error) => Err(error.into()),
+        Written::Deposed => Err(ApplyError::NotElected),
+    }
 }
 
 /// Nobody connects to it.

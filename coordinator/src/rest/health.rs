@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use ottla_metadata::config::ConfigMap;
 use ottla_metadata::image::{FeedStatus, Image};
-use ottla_metadata::model::Partition;
+use ottla_metadata::model::{LOST_DIR, Partition};
 use serde::Serialize;
 
 use super::partitions::is_under_replicated;
@@ -122,6 +122,13 @@ fn of_brokers(image: &Image, silence: &Silence) -> Vec<Cause> {
         let detail = "no broker is registered".to_owned();
         causes.push(Cause::red("no_brokers", 1, detail));
     }
+    for (id, _) in image.claims().filter(|(id, _)| image.broker(*id).is_none()) {
+        let detail = format!(
+            "broker {id} has claimed its id and is not let in, since the active coordinator has not heard it: \
+             look whether it reaches that one's inter-node listener"
+        );
+        causes.push(Cause::yellow("broker_unheard", 1, detail));
+    }
     for (id, record) in image.brokers() {
         let unsupported = unsupported_features(image, id);
         if record.fenced && !unsupported.is_empty() {
@@ -188,7 +195,7 @@ impl Group {
 type Maker = fn(&'static str, usize, String) -> Cause;
 
 fn of_partitions(image: &Image, file: &ConfigMap) -> Vec<Cause> {
-    let [mut offline, mut short, mut under, mut recovering] = <[Group; 4]>::default();
+    let [mut offline, mut short, mut under, mut recovering, mut lost] = <[Group; 5]>::default();
     for topic in image.topics() {
         let rules = rules_of(image, file, topic);
         for (number, partition) in image.partitions_of(topic.id) {
@@ -204,6 +211,11 @@ fn of_partitions(image: &Image, file: &ConfigMap) -> Vec<Cause> {
             } else if is_under_replicated(partition) {
                 under.add(&topic.name, number, || missing(image, partition));
             }
+            if let Some(broker) = with_lost_log(partition) {
+                lost.add(&topic.name, number, || {
+                    format!("the log of broker {broker} says why; mend or remove its folder, and restart it")
+                });
+            }
             if partition.recovering {
                 recovering.add(&topic.name, number, || "records may be missing".to_owned());
             }
@@ -218,8 +230,14 @@ fn of_partitions(image: &Image, file: &ConfigMap) -> Vec<Cause> {
             "partitions_recovering",
             "have a leader that was not in sync when it was elected",
         ),
+        lost.cause(Cause::yellow, "logs_unusable", "have a replica whose log cannot be opened"),
     ];
     causes.into_iter().flatten().collect()
+}
+
+/// A replica whose log cannot be opened, if there is one.
+fn with_lost_log(partition: &Partition) -> Option<i32> {
+    partition.replicas.iter().copied().find(|id| partition.log_dir_of(*id) == LOST_DIR)
 }
 
 /// Who could lead a partition that nobody leads.
@@ -305,6 +323,13 @@ mod tests {
             causes[1].detail,
             "partition t-2 has replicas out of sync: broker 2 (fenced) is not in sync"
         );
+        let mut lost = partition(&[1, 2], epoch);
+        lost.isr = vec![1];
+        lost.set_log_dirs(vec![ottla_protocol::Uuid::ZERO, LOST_DIR]);
+        world.topic("u", &[lost]);
+        let causes = of_partitions(world.image(), &ConfigMap::new());
+        let unusable = causes.iter().find(|cause| cause.kind == "logs_unusable").unwrap();
+        assert!(unusable.detail.contains("the log of broker 2"), "{unusable:?}");
         world.configure("t", "min.insync.replicas", "2");
         let causes = of_partitions(world.image(), &ConfigMap::new());
         assert_eq!(causes[1].kind, "partitions_under_min_isr");
@@ -321,11 +346,12 @@ mod tests {
         world.change_broker(1, |record| record.fenced = true);
         world.change_broker(2, |record| record.draining = true);
         world.change_broker(3, |record| record.offline_log_dirs = record.log_dirs.clone());
+        world.claim(4, ottla_metadata::model::PreviousLife::None);
         let silence = Silence { heard_at: BTreeMap::from([(1, 2_000)]), now_ms: 14_500 };
         let causes = of_brokers(world.image(), &silence);
-        let expected = ["broker_fenced", "broker_draining", "log_dir_offline"];
+        let expected = ["broker_unheard", "broker_fenced", "broker_draining", "log_dir_offline"];
         assert_eq!(causes.iter().map(|cause| cause.kind).collect::<Vec<_>>(), expected);
-        assert!(causes[0].detail.ends_with("it was last heard 12 s ago"), "{:?}", causes[0]);
+        assert!(causes[1].detail.ends_with("it was last heard 12 s ago"), "{:?}", causes[1]);
     }
 
     #[test]

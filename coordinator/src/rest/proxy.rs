@@ -1,4 +1,9 @@
-//! Writes that arrive at a coordinator which is not active are passed on to the one that is.
+//! Writes that arrive at a coordinator which is not active are passed on to the one that is: by plain HTTP, to
+//! the REST API that it announces (`http.advertised.listener`, else `http.listener`), because that API speaks
+//! nothing else and asks nobody who he is. So what is passed on is as safe as what came in, and an answer is
+//! believed as far as the network between the coordinators is. Where that is not enough, bind the API to
+//! loopback: a write to another one than the active then ends in an error that names who is active, and nothing
+//! leaves the machine.
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ use ottla_coordinator::controller::{brokers, cluster, producer_ids, topics};
 use ottla_metadata::image::Image;
 use ottla_metadata::store::{KeyRange, LeaseId, Outcome, RangeRequest, StoreError};
 use ottla_protocol::ErrorCode;
+use ottla_protocol::time::Now;
 
 use super::super::env::Env;
 use super::super::message::{AdminRequest, Message, StoreReply, StoreRequest, Timer};
@@ -103,6 +104,11 @@ impl Term {
         self.fence.term()
     }
 
+    /// Whoever is active next has another wall clock.
+    fn clocks(&self, env: &Env) -> Now {
+        env.clocks_of((self.number() % 3) as i32)
+    }
+
     pub fn lease(&self) -> LeaseId {
         self.lease
     }
@@ -112,11 +118,13 @@ impl Term {
     }
 
     pub fn handle_heartbeat(&mut self, env: &Env, heartbeat: Heartbeat) {
-        self.liveness.handle_heartbeat(heartbeat, env.clocks());
+        let now = self.clocks(env);
+        self.liveness.handle_heartbeat(heartbeat, now);
     }
 
     pub fn handle_probe(&mut self, env: &Env, (broker, epoch): (i32, i64), probe: Probe) {
-        self.liveness.handle_probe(broker, epoch, probe, env.clocks());
+        let now = self.clocks(env);
+        self.liveness.handle_probe(broker, epoch, probe, now);
     }
 
     fn catch_up(&mut self, revision: i64) {
@@ -142,14 +150,15 @@ impl Running {
             term.state = State::Free;
         }
         let following = self.feed.is_following();
-        term.liveness.handle_store(term.is_healthy && following, env.clocks());
+        let now = term.clocks(env);
+        term.liveness.handle_store(term.is_healthy && following, now);
         if !matches!(term.state, State::Free) {
             return;
         }
         if let Some(unit) = cluster::found(&image, &mut env.rng) {
             return self.begin(env, vec![unit], JobPurpose::Found);
         }
-        let judgement = term.liveness.judge(&image, env.clocks());
+        let judgement = term.liveness.judge(&image, now);
         if term.is_unsettled || !judgement.verdicts.is_empty() {
             let sweep = brokers::sweep(&image, &term.settings.file, &judgement.verdicts);
             self.begin(env, sweep.units, JobPurpose::Settle(judgement.verdicts));
@@ -374,7 +383,7 @@ impl Running {
         request: &AdminRequest,
     ) -> Result<(Vec<Unit>, i64), ErrorCode> {
         let Some(term) = &self.term else { return Err(ErrorCode::NotController) };
-        let now = env.clocks();
+        let now = term.clocks(env);
         let settings = &term.settings;
         let mut context = Context { image, settings, now, random: &mut env.rng };
         match request {
