@@ -79,8 +79,14 @@ pub fn inspect_dir<I: LogIo>(
         (partition, inspected)
     });
     let logs = logs.collect();
-    let (cluster_id, node_id, directory_id) = meta_of(io, path)?;
-    Ok(DirInspection { cluster_id, node_id, directory_id, previous_life, logs })
+    let meta = meta_of(io, path)?;
+    Ok(DirInspection {
+        cluster_id: meta.cluster_id,
+        node_id: meta.node_id,
+        directory_id: meta.directory_id,
+        previous_life,
+        logs,
+    })
 }
 
 struct Dir<'a, I> {

@@ -77,10 +77,10 @@ impl Presence {
         let Some(lease) = *held else { return StoreError::LeaseNotFound(LeaseId(0)) };
         loop {
             tokio::time::sleep(ttl / 3).await;
-            match self.store.lease_keep_alive(lease).await {
-                Err(error @ StoreError::LeaseNotFound(_)) => return error,
-                // Its lease tells when it is too late.
-                Ok(_) | Err(_) => {}
+            // Of any other failure the lease tells when it is too late.
+            let renewed = self.store.lease_keep_alive(lease).await;
+            if let Err(error @ StoreError::LeaseNotFound(_)) = renewed {
+                return error;
             }
         }
     }

@@ -12,8 +12,8 @@ use crate::io::LogIo;
 use crate::paths::META_PROPERTIES;
 
 /// What `meta.properties` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Meta {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
     pub cluster_id: Option<String>,
     pub node_id: Option<i32>,
     /// Absent where Kafka before 3.7 wrote the file.

@@ -198,12 +198,8 @@ pub(crate) fn partitions_in(entries: &[DirEntry]) -> impl Iterator<Item = TopicP
 const KAFKA_METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// Cluster, broker and id of a dir, as far as it has them.
-pub(crate) fn meta_of<I: LogIo>(
-    io: &I,
-    path: &Path,
-) -> Result<(Option<String>, Option<i32>, Option<Uuid>), OpenDirError> {
-    let meta = meta::read(io, path)?;
-    Ok(meta.map_or((None, None, None), |m| (m.cluster_id, m.node_id, m.directory_id)))
+pub(crate) fn meta_of<I: LogIo>(io: &I, path: &Path) -> Result<meta::Meta, OpenDirError> {
+    Ok(meta::read(io, path)?.unwrap_or_default())
 }
 
 fn ensure_dir<I: LogIo>(io: &I, path: &Path) -> Result<(), OpenDirError> {

@@ -130,8 +130,14 @@ async fn a_broker_that_is_gone_is_forgotten() {
     let cluster = Cluster::start(2).await;
     let gone = cluster.delete("/v1/brokers/9").await;
     gone.assert_problem(404, Some("BROKER_ID_NOT_REGISTERED"));
-    // It still claims to be alive, so it comes back in the same life.
     assert_eq!(cluster.delete("/v1/brokers/2").await.status, 204);
-    cluster.until("/v1/brokers/2", |answer| answer.body["state"] == "fenced").await;
+    // It still claims to be alive, and does not come back for that: nobody has heard it since.
+    cluster
+        .until("/v1/health", |answer| {
+            let causes = answer.body["causes"].as_array().unwrap();
+            causes.iter().any(|cause| cause["kind"] == "broker_unheard")
+        })
+        .await;
+    cluster.get("/v1/brokers/2").await.assert_problem(404, Some("BROKER_ID_NOT_REGISTERED"));
     cluster.stop().await;
 }
