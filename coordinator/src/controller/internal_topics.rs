@@ -192,10 +192,11 @@ impl Faces {
             next.isr = in_sync;
         }
         next.elr.clear();
-        next.last_known_elr.clear();
         next.recovering = false;
         reassignment::complete(&mut next);
         election::settle_leader(&mut next, current, &self.members, RULES);
+        // Whoever led last has no more than others.
+        next.last_known_elr.clear();
         next
     }
 

@@ -230,6 +230,22 @@ fn topics_follow_the_disks() {
 }
 
 #[test]
+fn topics_that_are_metadata_alone_stay_without_a_log() {
+    let mut setup = Setup::new();
+    let id = Uuid::from_bytes([12; 16]);
+    setup.topic("__consumer_offsets", id, 2);
+    let of_kafka = LogFacts { topic: "__consumer_offsets".into(), ..log(id, 5, (9, 9)) };
+    let facts = setup.facts([vec![log(T, 0, (5, 9)), of_kafka], vec![], vec![]]);
+    let plan = setup.plan(&facts);
+    assert!(plan.findings.iter().all(|it| !it.subject.starts_with("__consumer")), "{plan:?}");
+    setup.apply(plan);
+    assert_eq!(setup.world.image().topic("__consumer_offsets").unwrap().partitions, 2);
+    let partition = setup.partition(id, 1);
+    assert_eq!((partition.replicas.len(), partition.leader), (3, -1));
+    assert!(4 < partition.leader_epoch);
+}
+
+#[test]
 fn store_that_was_lost_is_made_from_the_disks() {
     let mut world = World::new();
     let ours = Uuid::from_bytes([1; 16]).to_string();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_metadata::image::{Image, Versioned};
+use ottla_metadata::internal_topics::{is_internal, is_metadata_only};
 use ottla_metadata::keys::Key;
 use ottla_metadata::model::{Partition, Rest, Topic};
 use ottla_metadata::recovery::LogFacts;
@@ -75,7 +76,7 @@ pub(super) fn plan(request: &Request<'_>, missing: &BTreeSet<i32>) -> Planned {
             name: name.to_owned(),
             partitions: 0,
             configs: BTreeMap::new(),
-            internal: INTERNAL.contains(&name),
+            internal: is_internal(name),
             rest: Rest::new(),
         };
         let topic = Versioned {
@@ -101,7 +102,8 @@ pub(super) fn plan(request: &Request<'_>, missing: &BTreeSet<i32>) -> Planned {
 fn on_disk<'a>(request: &Request<'a>, findings: &mut Vec<Finding>) -> BTreeMap<Uuid, OnDisk<'a>> {
     let mut out: BTreeMap<Uuid, OnDisk<'a>> = BTreeMap::new();
     for facts in request.facts {
-        for log in &facts.logs {
+        // Of topics that are metadata alone only Kafka has logs.
+        for log in facts.logs.iter().filter(|log| !is_metadata_only(&log.topic)) {
             let subject = || format!("{}-{} on broker {}", log.topic, log.partition, facts.broker);
             let Some(id) = id_of(request.image, log) else {
                 let detail = "its folder does not say which topic it is of, so it is left aside";
@@ -178,6 +180,9 @@ fn fate(
     (disks, restored): (&BTreeMap<Uuid, OnDisk<'_>>, &BTreeMap<&str, Uuid>),
     missing: &BTreeSet<i32>,
 ) -> Fate {
+    if is_metadata_only(&topic.name) {
+        return Fate::Stays;
+    }
     if restored.contains_key(topic.name.as_str()) {
         return Fate::Replaced;
     }
@@ -214,8 +219,10 @@ fn settle(
         };
         let settled = partition::settle(&known);
         write(topic.id, number, stored, &settled.partition, out);
-        out.rows.push(settled.row);
-        out.findings.extend(settled.findings);
+        if !is_metadata_only(&topic.name) {
+            out.rows.push(settled.row);
+            out.findings.extend(settled.findings);
+        }
     }
     count
 }
@@ -230,6 +237,3 @@ fn write(
     let revision = stored.map_or(0, |stored| stored.mod_revision);
     out.units.push(Change::put(Key::Partition(topic, number), revision, value).into());
 }
-
-/// Kafka's own topics.
-const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];

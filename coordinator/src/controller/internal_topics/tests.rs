@@ -23,6 +23,7 @@ impl Set {
             features: BTreeMap::new(),
             group_shards: 50,
             transaction_shards: 50,
+            recovery: None,
             rest: Rest::new(),
         };
         world.put(Key::Cluster, &cluster);
