@@ -245,7 +245,10 @@ fn follower_that_was_put_out_holds_nothing_back_until_it_fetches_again() {
         partition_epoch: 2,
         is_recovering: false,
     };
-    let effects = scene.on(Input::ProposalResolved { id: proposal.id, outcome });
+    assert_eq!(scene.acks(Input::ProposalResolved { id: proposal.id, outcome }), []);
+    let Input::Assigned(mut shown) = assignment(true, 1, &[1]) else { unreachable!() };
+    shown.partition_epoch = 2;
+    let effects = scene.on(Input::Assigned(shown));
     assert!(effects.contains(&Effect::Ack("b", Ok(()))), "{effects:?}");
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Propose(_))), "{effects:?}");
     let effects = scene.on(fetched(1, 2, 8));
