@@ -6,6 +6,7 @@ mod client;
 mod config;
 pub mod connection;
 pub mod consumer;
+mod coordinator;
 mod error;
 pub mod internode;
 mod metadata_cache;
@@ -23,7 +24,7 @@ pub use backoff::Backoff;
 pub use client::Client;
 pub use config::ClientConfig;
 pub use connection::{Address, Connection};
-pub use consumer::{Consumer, ConsumerConfig, ConsumerRecord};
+pub use consumer::{Consumer, ConsumerConfig, ConsumerRecord, GroupConfig, GroupConsumer};
 pub use error::ClientError;
 pub use metadata_cache::{Broker, Metadata, Partition, Topic};
 pub use node::Link;
@@ -43,7 +44,7 @@ mod tests {
         client: &Client,
         admin: &Admin,
         producer: &Producer,
-        consumer: &mut Consumer,
+        (consumer, member): (&mut Consumer, &mut GroupConsumer),
     ) {
         let timeout = std::time::Duration::ZERO;
         is_send(client.refresh_metadata(&[]));
@@ -69,5 +70,9 @@ mod tests {
         is_send(producer.send(ProducerRecord::default()));
         is_send(producer.flush());
         is_send(consumer.poll(timeout));
+        is_send(member.poll(timeout));
+        is_send(member.commit());
+        is_send(admin.list_groups());
+        is_send(admin.describe_groups(&[]));
     }
 }

@@ -3,18 +3,21 @@
 mod brokers;
 mod cluster;
 mod configs;
+mod groups;
 mod log_dirs;
 mod partitions;
 mod reassignments;
 mod records;
 mod topics;
 
+pub use crate::consumer::group::CommittedOffset;
 pub use brokers::BrokerListing;
 pub use cluster::ClusterDescription;
 pub use configs::{
     AlterConfig, ConfigChange, ConfigEntry, ConfigResource, ConfigResourceType, ConfigSource,
     ConfigSynonym, ConfigType,
 };
+pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use log_dirs::{LogDir, ReplicaInfo};
 pub use partitions::{PartitionDescription, TopicPartitions};
 pub use reassignments::{Elected, ElectionType, Reassign, Reassignment, was_not_needed};

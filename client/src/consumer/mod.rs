@@ -1,12 +1,14 @@
-//! Reads records from partitions that the application assigns.
+//! Reads records, from partitions that the application assigns or that it shares with a group.
 
 mod config;
 mod fetch;
 mod fetched;
+pub mod group;
 mod partition;
 
 pub use config::{ConsumerConfig, OffsetReset};
 pub use fetched::{ConsumerRecord, RecordHeader};
+pub use group::{GroupConfig, GroupConsumer};
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
