@@ -38,7 +38,7 @@ fn config(group: &Str, topic: &Str, protocol: &GroupProtocol) -> GroupConfig {
 }
 
 async fn produce(client: &Client, topic: &Str, values: std::ops::Range<u32>) {
-    let producer = Producer::new(client.clone(), ProducerConfig::default()).unwrap();
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).expect("valid");
     for value in values {
         let record = ProducerRecord {
             topic: topic.clone(),
@@ -46,7 +46,7 @@ async fn produce(client: &Client, topic: &Str, values: std::ops::Range<u32>) {
             value: Some(value.to_string().into()),
             ..ProducerRecord::default()
         };
-        producer.send(record).await.unwrap();
+        producer.send(record).await.expect("room");
     }
     producer.flush().await;
 }
@@ -64,9 +64,10 @@ async fn poll_until(
     let polling = async {
         while !done(members, &read) {
             for (member, read) in members.iter_mut().zip(&mut read) {
-                for record in member.poll(Duration::from_millis(50)).await.unwrap() {
-                    let value = record.value.unwrap();
-                    read.push(std::str::from_utf8(&value).unwrap().parse().unwrap());
+                for record in member.poll(Duration::from_millis(50)).await.expect("a member") {
+                    let value = record.value.expect("a value");
+                    let text = std::str::from_utf8(&value).expect("text");
+                    read.push(text.parse().expect("a number"));
                 }
             }
         }

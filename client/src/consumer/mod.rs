@@ -123,6 +123,11 @@ impl Consumer {
         }
     }
 
+    /// Changes `max.poll.records`.
+    pub fn set_max_poll_records(&mut self, records: usize) {
+        self.config.max_poll_records = records;
+    }
+
     /// Reads this partition too, from `start` on; from there anew if it is assigned already.
     pub fn assign(&mut self, topic: impl Into<Str>, partition: PartitionId, start: Start) {
         self.next_generation += 1;

@@ -6,10 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ottla_client::{
-    Client,
-    consumer::{Consumer, ConsumerConfig, ConsumerRecord, OffsetReset, Start},
+    Client, GroupConfig, GroupConsumer,
+    consumer::{
+        Consumer, ConsumerConfig, ConsumerRecord, OffsetReset, Start,
+        group::{Assignor, GroupProtocol},
+    },
     protocol::{
         Str,
         types::{Offset, PartitionId},
@@ -24,6 +27,8 @@ use crate::{
 };
 
 const POLL_FOR: Duration = Duration::from_millis(500);
+/// Records that a member takes at once.
+const POLL_MAX: usize = 500;
 
 /// What to consume.
 #[derive(Debug, Args)]
@@ -33,6 +38,7 @@ const POLL_FOR: Duration = Duration::from_millis(500);
   ottla consume orders -p 0 --offset 4711 --count 10
   ottla consume orders --offset @1517363399650            from a point in time, Unix milliseconds
   ottla consume orders --offset earliest --format '%p %o %k: %s\\n'
+  ottla consume orders --group billing                    its share of the records, from where the group was
   ottla -o json consume orders | jq .                     one JSON object a line
 
 Fields of --format: %t topic, %p partition, %o offset, %T timestamp, %k key, %K its length, %s value, %S its length,
@@ -43,7 +49,14 @@ pub struct Consume {
     /// Only this partition; repeat for more. All by default.
     #[arg(long, short)]
     partition: Vec<i32>,
-    /// Where to begin: earliest, latest, an offset, or @ and Unix milliseconds.
+    /// Read as a member of this group: members share the partitions, and go on where the group was.
+    #[arg(long, short, conflicts_with = "partition")]
+    group: Option<String>,
+    /// Which side assigns the partitions of the group: the members, or (KIP-848) the coordinator.
+    #[arg(long, value_enum, default_value_t, requires = "group")]
+    group_protocol: Protocol,
+    /// Where to begin: earliest, latest, an offset, or @ and Unix milliseconds. With --group earliest or latest, for
+    /// partitions that the group has not read.
     #[arg(long, default_value = "latest", value_parser = start, value_name = "WHERE")]
     offset: Start,
     /// Stop after so many records.
@@ -57,6 +70,16 @@ pub struct Consume {
     format: Format,
 }
 
+/// How the partitions of a group are assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Protocol {
+    /// By one of the members.
+    #[default]
+    Classic,
+    /// By the coordinator.
+    Consumer,
+}
+
 impl Consume {
     /// Runs the command.
     ///
@@ -64,6 +87,9 @@ impl Consume {
     /// When the topic cannot be read or the output is closed.
     pub async fn run(&self, bootstrap: &str, output: Output) -> Result<()> {
         let client = connect::client(bootstrap)?;
+        if let Some(group) = &self.group {
+            return self.run_as_member(client, group, output).await;
+        }
         let partitions = self.partitions(&client).await?;
         let topic = Str::from(self.topic.as_str());
         // An offset that was asked for and is not there is an error, not another place to begin.
@@ -77,18 +103,71 @@ impl Consume {
         let mut left = self.count.unwrap_or(u64::MAX);
         while 0 < left {
             let records = consumer.poll(POLL_FOR).await?;
-            for record in &records {
-                if left == 0 {
-                    break;
-                }
-                self.print(record, output, &mut out)?;
-                left -= 1;
-            }
-            out.flush()?;
+            self.print_some(&records, &mut left, output, &mut out)?;
             if self.exit_at_end && records.is_empty() && at_end(&consumer, &topic, &partitions)? {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Prints the share of one member. What was printed is committed, and no more.
+    async fn run_as_member(&self, client: Client, group: &str, output: Output) -> Result<()> {
+        let reset = match self.offset {
+            Start::Earliest => OffsetReset::Earliest,
+            Start::Latest => OffsetReset::Latest,
+            _ => bail!("with --group, --offset is earliest or latest; see: ottla groups reset"),
+        };
+        let config = GroupConfig {
+            protocol: match self.group_protocol {
+                Protocol::Classic => {
+                    GroupProtocol::Classic { assignors: vec![Assignor::CooperativeSticky] }
+                }
+                Protocol::Consumer => GroupProtocol::Consumer { assignor: None },
+            },
+            consumer: ConsumerConfig { auto_offset_reset: reset, ..ConsumerConfig::default() },
+            ..GroupConfig::new(group, vec![self.topic.as_str().into()])
+        };
+        let mut member = GroupConsumer::new(client, config);
+        let printed = tokio::select! {
+            printed = self.print_share(&mut member, output) => printed,
+            // The group is not to wait for a member that is gone.
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        };
+        member.close().await;
+        printed
+    }
+
+    async fn print_share(&self, member: &mut GroupConsumer, output: Output) -> Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut left = self.count.unwrap_or(u64::MAX);
+        while 0 < left {
+            // Whatever poll returns counts as done.
+            member.set_max_poll_records(usize::try_from(left).unwrap_or(usize::MAX).min(POLL_MAX));
+            let records = member.poll(POLL_FOR).await?;
+            self.print_some(&records, &mut left, output, &mut out)?;
+            if self.exit_at_end && records.is_empty() && member.is_at_end() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_some(
+        &self,
+        records: &[ConsumerRecord],
+        left: &mut u64,
+        output: Output,
+        out: &mut impl Write,
+    ) -> Result<()> {
+        for record in records {
+            if *left == 0 {
+                break;
+            }
+            self.print(record, output, out)?;
+            *left -= 1;
+        }
+        out.flush()?;
         Ok(())
     }
 

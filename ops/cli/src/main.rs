@@ -7,6 +7,7 @@ mod connect;
 mod consume;
 mod dev;
 mod format;
+mod groups;
 mod input;
 mod log_dump;
 mod names;
@@ -31,6 +32,7 @@ use brokers::Brokers;
 use cluster::Cluster;
 use consume::Consume;
 use dev::Dev;
+use groups::Groups;
 use log_dump::LogDump;
 use output::Output;
 use partitions::Partitions;
@@ -72,6 +74,9 @@ enum Command {
     Produce(Box<Produce>),
     /// Print the records of a topic.
     Consume(Consume),
+    /// List, describe, reset and delete groups of consumers.
+    #[command(subcommand)]
+    Groups(Groups),
     /// The cluster as a whole: what is in it, and how it is.
     #[command(subcommand)]
     Cluster(Cluster),
@@ -132,6 +137,7 @@ async fn call(cli: &Cli) -> Result<()> {
         Command::Topics(topics) => topics.run(&cli.bootstrap_server, cli.output).await,
         Command::Produce(produce) => produce.run(&cli.bootstrap_server).await,
         Command::Consume(consume) => consume.run(&cli.bootstrap_server, cli.output).await,
+        Command::Groups(groups) => groups.run(&cli.bootstrap_server, cli.output).await,
         Command::Cluster(cluster) => cluster.run(&cli.bootstrap_server, cli.output).await,
         Command::Brokers(brokers) => brokers.run(&cli.bootstrap_server, cli.output).await,
         Command::Partitions(partitions) => partitions.run(&cli.bootstrap_server, cli.output).await,

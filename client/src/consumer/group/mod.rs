@@ -152,6 +152,11 @@ impl GroupConsumer {
         self
     }
 
+    /// Changes `max.poll.records`: all that a poll returns counts as done, so who wants no more must not get more.
+    pub fn set_max_poll_records(&mut self, records: usize) {
+        self.consumer.set_max_poll_records(records);
+    }
+
     /// The partitions that this member reads now.
     pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
         self.consumer.assignment()

@@ -28,7 +28,7 @@ impl ClassicGroup {
             group_id: self.id.as_str().into(),
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
             group_state: Str::from_static(self.state.name()),
-            group_type: Str::from_static("Classic"),
+            group_type: Str::from_static("classic"),
             ..ListedGroup::default()
         }
     }
