@@ -85,7 +85,7 @@ impl ConsumerGroup {
             group_id: self.id.as_str().into(),
             protocol_type: "consumer".into(),
             group_state: self.state().name().into(),
-            group_type: "Consumer".into(),
+            group_type: "consumer".into(),
             ..Default::default()
         }
     }
