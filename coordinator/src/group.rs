@@ -16,6 +16,8 @@ mod request;
 pub(crate) mod scenario;
 pub mod settings;
 pub mod shard;
+#[cfg(test)]
+mod simulation;
 
 pub use classic::{ClassicGroup, ClassicState};
 pub use consumer::ConsumerGroup;
