@@ -385,3 +385,6 @@ fn verdict(error: ErrorCode) -> Verdict {
 const SIGNALS_MAX: usize = 4;
 /// How long leaving may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
