@@ -56,8 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => who().prop_map(Step::Change),
         2 => who().prop_map(Step::HangUp),
         12 => (1..9u8).prop_map(Step::Seconds),
-        1 => (0..3u8).prop_map(Step::Lag),
-        2 => (0..12usize).prop_map(Step::FailOver),
+        3 => (0..3u8).prop_map(Step::Lag),
+        3 => (0..12usize).prop_map(Step::FailOver),
     ]
 }
 
