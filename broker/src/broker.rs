@@ -25,11 +25,14 @@ pub(crate) use start::previous_life as claimed_life;
 use crate::config::Config;
 use crate::data::DataPlane;
 use crate::handlers::{
-    AlterConfigs, AlterPartitionReassignments, AlterReplicaLogDirs, CreatePartitions, CreateTopics,
-    DeleteRecords, DeleteTopics, DescribeCluster, DescribeConfigs, DescribeLogDirs,
+    AlterConfigs, AlterPartitionReassignments, AlterReplicaLogDirs, ConsumerGroupDescribe,
+    ConsumerGroupHeartbeat, CreatePartitions, CreateTopics, DeleteGroups, DeleteRecords,
+    DeleteTopics, DescribeCluster, DescribeConfigs, DescribeGroups, DescribeLogDirs,
     DescribeProducers, DescribeQuorum, DescribeTopicPartitions, ElectLeaders, Fetch,
-    IncrementalAlterConfigs, InitProducerId, ListOffsets, ListPartitionReassignments, Metadata,
-    OffsetForLeaderEpoch, Produce, UnregisterBroker, UpdateFeatures, api_versions,
+    FindCoordinator, Heartbeat, IncrementalAlterConfigs, InitProducerId, JoinGroup, LeaveGroup,
+    ListGroups, ListOffsets, ListPartitionReassignments, Metadata, OffsetCommit, OffsetDelete,
+    OffsetFetch, OffsetForLeaderEpoch, Produce, SyncGroup, UnregisterBroker, UpdateFeatures,
+    api_versions,
 };
 use crate::http::Stage;
 use crate::listener::{Network, Router};
@@ -134,6 +137,19 @@ pub fn router() -> Router {
         .on::<UnregisterBroker>()
         .on::<UpdateFeatures>()
         .on::<DescribeQuorum>()
+        .on::<FindCoordinator>()
+        .on::<JoinGroup>()
+        .on::<SyncGroup>()
+        .on::<Heartbeat>()
+        .on::<LeaveGroup>()
+        .on::<OffsetCommit>()
+        .on::<OffsetFetch>()
+        .on::<OffsetDelete>()
+        .on::<DescribeGroups>()
+        .on::<ListGroups>()
+        .on::<DeleteGroups>()
+        .on::<ConsumerGroupHeartbeat>()
+        .on::<ConsumerGroupDescribe>()
 }
 
 impl Handle {

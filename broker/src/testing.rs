@@ -184,6 +184,8 @@ type Placing = dyn Fn(&AssignReplicasToDirsRequest) -> Result<AssignReplicasToDi
 pub(crate) struct ScriptedCoordinator {
     pub(crate) script: Box<Script>,
     pub(crate) is_active: bool,
+    /// It answers no heartbeat.
+    pub(crate) is_silent: bool,
     pub(crate) hellos: Mutex<Vec<NodeHelloRequest>>,
     pub(crate) heartbeats: Mutex<Vec<BrokerHeartbeatRequest>>,
     pub(crate) blocks: Mutex<i64>,
@@ -203,6 +205,7 @@ impl ScriptedCoordinator {
         Arc::new(Self {
             script: Box::new(script),
             is_active: true,
+            is_silent: false,
             hellos: Mutex::default(),
             heartbeats: Mutex::default(),
             blocks: Mutex::default(),
@@ -251,6 +254,9 @@ impl CoordinatorLink for ScriptedCoordinator {
     ) -> LinkFuture<'_, Result<BrokerHeartbeatResponse, LinkError>> {
         let should_shut_down = request.want_shut_down;
         self.heartbeats.lock().unwrap().push(request);
+        if self.is_silent {
+            return Box::pin(std::future::ready(Err(LinkError::TimedOut)));
+        }
         Box::pin(std::future::ready(Ok(BrokerHeartbeatResponse {
             is_caught_up: true,
             is_fenced: false,

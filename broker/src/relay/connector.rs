@@ -8,7 +8,7 @@ use ottla_metadata::image::ImageReader;
 use ottla_metadata::model::Endpoint;
 use ottla_protocol::Str;
 use ottla_protocol::messages::node_hello_request::NodeHelloRequest;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,8 @@ pub struct Connector {
     image: ImageReader,
     node: NodeIdentity,
     links: watch::Sender<Option<Arc<dyn CoordinatorLink>>>,
+    /// Told that nothing comes back any more over the link in use.
+    given_up: Arc<Notify>,
 }
 
 /// The active coordinator as the image knows it: a new term means a new link, also to the same address.
@@ -99,7 +101,12 @@ impl Connector {
         image: ImageReader,
         node: NodeIdentity,
     ) -> Self {
-        Self { transport, image, node, links: watch::channel(None).0 }
+        let given_up = Arc::default();
+        Self { transport, image, node, links: watch::channel(None).0, given_up }
+    }
+
+    pub(super) fn given_up(&self) -> Arc<Notify> {
+        Arc::clone(&self.given_up)
     }
 
     pub(super) fn links(&self) -> watch::Receiver<Option<Arc<dyn CoordinatorLink>>> {
@@ -189,11 +196,16 @@ impl Connector {
         Ok(link)
     }
 
-    /// Offers the link to callers until it breaks or another coordinator is active.
+    /// Offers the link to callers until it breaks, is given up, or another coordinator is active.
     async fn use_link(&mut self, link: Arc<dyn CoordinatorLink>, active: &Active) {
+        let given_up = Arc::clone(&self.given_up);
+        let given_up = given_up.notified();
+        tokio::pin!(given_up);
+        given_up.as_mut().enable();
         self.links.send_replace(Some(Arc::clone(&link)));
         tokio::select! {
             () = link.closed() => {}
+            () = given_up => {}
             () = self.wait_for_other(active) => {}
         }
         self.links.send_replace(None);

@@ -41,6 +41,8 @@ pub struct Heartbeat {
     state: watch::Receiver<BrokerState>,
     interval: Duration,
     standing: watch::Sender<Standing>,
+    /// Heartbeats in a row that were not answered.
+    unanswered: u32,
 }
 
 impl Default for Standing {
@@ -50,6 +52,9 @@ impl Default for Standing {
     }
 }
 
+/// Unanswered heartbeats after which the link is given up: then this broker neither names itself to clients nor keeps
+/// them waiting, and they find another.
+const UNANSWERED_MAX: u32 = 3;
 /// Time from one heartbeat to the next while the broker waits for the coordinator to decide something.
 const WAITING_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -62,7 +67,7 @@ impl Heartbeat {
         (state, interval): (watch::Receiver<BrokerState>, Duration),
     ) -> (Self, watch::Receiver<Standing>) {
         let (standing, standings) = watch::channel(Standing::default());
-        (Self { relay, identity, image, state, interval, standing }, standings)
+        (Self { relay, identity, image, state, interval, standing, unanswered: 0 }, standings)
     }
 
     /// Sends heartbeats until `stop`.
@@ -106,9 +111,15 @@ impl Heartbeat {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(%error, "heartbeat without an answer");
+                self.unanswered += 1;
+                if self.unanswered.is_multiple_of(UNANSWERED_MAX) {
+                    tracing::warn!("the coordinator answers no heartbeats, connecting anew");
+                    self.relay.give_up_link();
+                }
                 return;
             }
         };
+        self.unanswered = 0;
         let code = ErrorCode::from_code(answer.error_code);
         if code != ErrorCode::None {
             tracing::warn!(

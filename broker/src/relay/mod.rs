@@ -28,7 +28,7 @@ use ottla_protocol::messages::assign_replicas_to_dirs_response::AssignReplicasTo
 use ottla_protocol::messages::relay_request::RelayRequest;
 use ottla_protocol::wire::{EncodeError, Encoder, Records};
 use ottla_protocol::{ErrorCode, Request, RequestHeader, Str};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 pub use bounds::{Bounds, CallClass};
@@ -45,6 +45,7 @@ use crate::identity::Identity;
 #[derive(Debug, Clone)]
 pub struct Relay {
     links: watch::Receiver<Option<Arc<dyn CoordinatorLink>>>,
+    given_up: Arc<Notify>,
     bounds: Bounds,
     identity: Arc<Identity>,
     image: ImageReader,
@@ -108,7 +109,8 @@ impl Relay {
         identity: Arc<Identity>,
         image: ImageReader,
     ) -> Self {
-        Self { links: connector.links(), bounds, identity, image }
+        let (links, given_up) = (connector.links(), connector.given_up());
+        Self { links, given_up, bounds, identity, image }
     }
 
     /// Has the active coordinator carry out a client's request, in the client's version. Returns the
@@ -242,6 +244,11 @@ impl Relay {
         let found = timeout(patience, links.wait_for(Option::is_some)).await;
         let link = found.ok().and_then(Result::ok).and_then(|link| link.clone());
         link.ok_or(RelayError::NoCoordinator)
+    }
+
+    /// Has the link in use replaced: nothing comes back over it, although it is not broken.
+    pub(crate) fn give_up_link(&self) {
+        self.given_up.notify_waiters();
     }
 
     /// Ends when `link` is not the one to use any more. A coordinator that merely stands still never answers what

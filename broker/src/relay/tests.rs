@@ -116,3 +116,24 @@ async fn heartbeats_say_how_the_broker_is_and_bring_back_what_is_thought_of_it()
     standing.wait_for(|standing| standing.may_shut_down).await.unwrap();
     node.stop.cancel();
 }
+
+#[tokio::test(start_paused = true)]
+async fn link_over_which_no_heartbeat_is_answered_is_replaced() {
+    let mut coordinator = ScriptedCoordinator::new(|_| Err(LinkError::TimedOut));
+    Arc::get_mut(&mut coordinator).unwrap().is_silent = true;
+    let node = node(&coordinator, CLUSTER_ID);
+    node.relay.link(Duration::from_secs(5)).await.unwrap();
+    let (_states, states) = watch::channel(BrokerState::default());
+    let (heartbeat, _standing) = Heartbeat::new(
+        node.relay.clone(),
+        Arc::clone(&node.identity),
+        node.image.clone(),
+        (states, Duration::from_secs(1)),
+    );
+    tokio::spawn(heartbeat.run(node.stop.clone()));
+    while coordinator.hellos.lock().unwrap().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(coordinator.heartbeats.lock().unwrap().len(), 3);
+    node.stop.cancel();
+}

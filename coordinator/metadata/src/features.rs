@@ -18,13 +18,14 @@ pub struct Feature {
 }
 
 /// The features, by name.
-pub const FEATURES: [Feature; 2] = [
+pub const FEATURES: [Feature; 3] = [
     // The controller keeps eligible replicas.
     Feature {
         name: "eligible.leader.replicas.version",
         supported: FeatureRange { min: 0, max: 1 },
         default: 1,
     },
+    Feature { name: GROUP_VERSION, supported: FeatureRange { min: 0, max: 1 }, default: 1 },
     // 4.3-IV0; tools read "how new is this cluster" from it, and need 3.3-IV3 at least.
     Feature { name: METADATA_VERSION, supported: FeatureRange { min: 7, max: 30 }, default: 30 },
 ];
