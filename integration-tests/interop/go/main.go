@@ -33,6 +33,8 @@ func main() {
 		err = produce(ctx, args[1], args[2], args[3], args[4])
 	case "consume":
 		err = consume(ctx, args[1], args[2], args[3])
+	case "group":
+		err = group(ctx, args[1], args[2], args[3], args[4])
 	default:
 		err = fmt.Errorf("no command %q", args[0])
 	}
@@ -112,6 +114,44 @@ func consume(ctx context.Context, bootstrap, topic, countText string) error {
 		}
 	}
 	return nil
+}
+
+func group(ctx context.Context, bootstrap, topic, name, countText string) error {
+	count, err := strconv.Atoi(countText)
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(strings.Split(bootstrap, ",")...),
+		kgo.ConsumerGroup(name),
+		kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.DisableAutoCommit(),
+	)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	out := bufio.NewWriter(os.Stdout)
+	defer out.Flush()
+	for seen := 0; seen < count; {
+		fetches := client.PollRecords(ctx, count-seen)
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("after %d of %d records: %w", seen, count, err)
+		}
+		records := fetches.Records()
+		for _, record := range records {
+			if err := print(out, record); err != nil {
+				return err
+			}
+		}
+		if err := client.CommitRecords(ctx, records...); err != nil {
+			return err
+		}
+		seen += len(records)
+	}
+	return client.LeaveGroupContext(ctx)
 }
 
 func print(out *bufio.Writer, record *kgo.Record) error {

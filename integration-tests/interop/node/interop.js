@@ -1,4 +1,4 @@
-// The produce command of README.md with kafkajs, which reads only in groups and so has no `consume` here.
+// The produce and group commands of README.md with kafkajs, which reads only in groups and so has no `consume` here.
 const fs = require("fs");
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require("kafkajs");
 const SnappyCodec = require("kafkajs-snappy");
@@ -50,12 +50,54 @@ async function produce(bootstrap, topic, codec, file) {
   await producer.disconnect();
 }
 
+async function group(bootstrap, topic, groupId, countText) {
+  await zstd.init();
+  const count = Number(countText);
+  const kafka = new Kafka({ clientId: "interop", brokers: bootstrap.split(","), logLevel: logLevel.ERROR });
+  const consumer = kafka.consumer({ groupId });
+  await consumer.connect();
+  await consumer.subscribe({ topics: [topic], fromBeginning: true });
+  const following = new Map();
+  let seen = 0;
+  await new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error(`only ${seen} of ${count} records came in time`)), 30000).unref();
+    consumer.on(consumer.events.CRASH, (event) => reject(event.payload.error));
+    consumer
+      .run({
+        autoCommit: false,
+        eachMessage: async ({ partition, message }) => {
+          if (seen === count) return;
+          const headers = Object.entries(message.headers || {}).map(([name, value]) => [name, text(value)]);
+          const [key, value] = [text(message.key), text(message.value)];
+          const [offset, timestamp] = [Number(message.offset), Number(message.timestamp)];
+          console.log(JSON.stringify({ partition, offset, timestamp, key, value, headers }));
+          following.set(partition, offset + 1);
+          seen += 1;
+          if (seen === count) resolve();
+        },
+      })
+      .catch(reject);
+  });
+  const offsets = [...following].map(([partition, offset]) => ({ topic, partition, offset: String(offset) }));
+  await consumer.commitOffsets(offsets);
+  await consumer.disconnect();
+}
+
+function text(value) {
+  return value === null || value === undefined ? null : value.toString();
+}
+
+const COMMANDS = { produce, group };
+
 const [command, ...rest] = process.argv.slice(2);
-if (command !== "produce") {
+if (!COMMANDS[command]) {
   console.error("kafkajs reads only in groups");
   process.exit(2);
 }
-produce(...rest).catch((error) => {
-  console.error(error);
-  process.exit(1);
-});
+COMMANDS[command](...rest).then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -55,13 +55,40 @@ def consume(bootstrap, topic, count):
                 if message.error().code() == KafkaError._PARTITION_EOF:
                     continue
                 sys.exit(str(message.error()))
-            print(json.dumps({
-                "partition": message.partition(), "offset": message.offset(), "timestamp": message.timestamp()[1],
-                "key": text(message.key()), "value": text(message.value()),
-                "headers": [[name, text(value)] for name, value in message.headers() or []],
-            }))
+            print(as_json(message))
             seen += 1
     # No close(): it would leave a group that was never joined.
+
+
+def as_json(message):
+    return json.dumps({
+        "partition": message.partition(), "offset": message.offset(), "timestamp": message.timestamp()[1],
+        "key": text(message.key()), "value": text(message.value()),
+        "headers": [[name, text(value)] for name, value in message.headers() or []],
+    })
+
+
+def group(bootstrap, topic, name, count, protocol="classic"):
+    consumer = Consumer({
+        "bootstrap.servers": bootstrap, "group.id": name, "enable.auto.commit": False, "auto.offset.reset": "earliest",
+        "group.protocol": protocol,
+    })
+    consumer.subscribe([topic])
+    following, seen, deadline = {}, 0, time.monotonic() + PATIENCE_S
+    while seen < count:
+        if time.monotonic() > deadline:
+            sys.exit(f"only {seen} of {count} records came in time")
+        message = consumer.poll(0.5)
+        if message is None:
+            continue
+        if message.error():
+            sys.exit(str(message.error()))
+        print(as_json(message))
+        following[message.partition()] = message.offset() + 1
+        seen += 1
+    offsets = [TopicPartition(topic, partition, offset) for partition, offset in following.items()]
+    consumer.commit(offsets=offsets, asynchronous=False)
+    consumer.close()
 
 
 def text(value):
@@ -72,5 +99,7 @@ if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
     if command == "produce":
         produce(*arguments)
+    elif command == "group":
+        group(*arguments[:3], int(arguments[3]), *arguments[4:])
     else:
         consume(arguments[0], arguments[1], int(arguments[2]))

@@ -8,11 +8,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -30,6 +32,8 @@ public final class Interop {
         switch (args[0]) {
             case "produce" -> produce(args[1], args[2], args[3], Path.of(args[4]));
             case "consume" -> consume(args[1], args[2], Integer.parseInt(args[3]));
+            case "group" -> group(args[1], args[2], args[3], Integer.parseInt(args[4]), args.length > 5 ? args[5] : "classic");
+            case "groups" -> Groups.run(args[1], args[2]);
             case "introduction" -> Introduction.run(args[1], args[2], Integer.parseInt(args[3]));
             default -> throw new IllegalArgumentException(args[0]);
         }
@@ -80,6 +84,31 @@ public final class Interop {
                     seen++;
                 }
             }
+        }
+    }
+
+    private static void group(String bootstrap, String topic, String group, int count, String protocol) throws Exception {
+        Map<String, Object> config = Map.of(
+            "bootstrap.servers", bootstrap, "auto.offset.reset", "earliest", "enable.auto.commit", false, "group.id", group,
+            "group.protocol", protocol);
+        try (var consumer = new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer())) {
+            consumer.subscribe(List.of(topic));
+            Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>();
+            int seen = 0;
+            long deadline = System.nanoTime() + PATIENCE.toNanos();
+            while (seen < count) {
+                if (System.nanoTime() > deadline) {
+                    throw new IllegalStateException("only " + seen + " of " + count + " records came in time");
+                }
+                for (var record : consumer.poll(Duration.ofMillis(500))) {
+                    if (seen < count) {
+                        System.out.println(JSON.writeValueAsString(json(record)));
+                        next.put(new TopicPartition(topic, record.partition()), new OffsetAndMetadata(record.offset() + 1));
+                        seen++;
+                    }
+                }
+            }
+            consumer.commitSync(next);
         }
     }
 
