@@ -16,8 +16,8 @@ impl Shard {
     /// A request of a member, or of whoever wants to be one.
     pub(super) fn handle_member(&mut self, call: Call<'_>, world: &mut World<'_>) {
         let Call { ticket, client, group, request } = call;
-        if group.is_empty() {
-            let refused = refusal(&request, client.version, ErrorCode::InvalidGroupId);
+        if let Some(error) = senseless(group, &request) {
+            let refused = refusal(&request, client.version, error);
             return world.out.answer_now(ticket, refused);
         }
         match request {
@@ -183,3 +183,17 @@ fn refuse_heartbeat(ticket: Ticket, group: &str, why: &str, world: &mut World<'_
     };
     world.out.answer_now(ticket, Response::ConsumerGroupHeartbeat(response));
 }
+
+/// What is wrong with a request in itself, before any group is looked for.
+fn senseless(group: &str, request: &Request) -> Option<ErrorCode> {
+    match request {
+        Request::ConsumerGroupHeartbeat(request) => {
+            let is_senseless = group.is_empty() || request.member_epoch < LOWEST_EPOCH;
+            is_senseless.then_some(ErrorCode::InvalidRequest)
+        }
+        _ => group.is_empty().then_some(ErrorCode::InvalidGroupId),
+    }
+}
+
+/// That of a static member that leaves for a while.
+const LOWEST_EPOCH: i32 = -2;
