@@ -164,11 +164,11 @@ fn commit_without_membership_makes_a_simple_group() {
     assert_eq!(script.commit("g", commit("t", &[(0, 5), (2, 7)])), [NONE, NONE]);
     let expected = vec![("t".to_owned(), 0, 5), ("t".to_owned(), 2, 7)];
     assert_eq!(script.committed("g"), expected);
-    assert_eq!(script.list(&[], &[]), ["g Empty Classic"]);
+    assert_eq!(script.list(&[], &[]), ["g Empty classic"]);
     let mut journal = BTreeMap::new();
     script.reload(&mut journal);
     assert_eq!(script.committed("g"), expected, "also after a failover");
-    assert_eq!(script.list(&["EMPTY"], &["classic"]), ["g Empty Classic"]);
+    assert_eq!(script.list(&["EMPTY"], &["classic"]), ["g Empty classic"]);
     assert!(script.list(&["Stable"], &[]).is_empty());
     assert!(script.list(&[], &["consumer"]).is_empty());
 }
