@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ottla_metadata::keys::{GroupKey, ShardKey};
+
 use super::client::Life;
 use super::{Place, Response, Sim, TOPICS};
 use crate::group::{Client, Request};
@@ -88,8 +90,28 @@ impl Sim {
         assert!(self.is_settled(), "{why}: the group is not settled any more");
     }
 
+    /// The journal holds the members of a group of one kind, and nobody else.
+    fn check_journal(&mut self) {
+        let (_, members) = self.described();
+        let (mut consumers, mut classic) = (BTreeSet::new(), 0);
+        for key in self.coordinator.journal().keys() {
+            match key {
+                ShardKey::Group(_, GroupKey::ConsumerMember(id)) => {
+                    consumers.insert(id.clone());
+                }
+                ShardKey::Group(_, GroupKey::ConsumerAssignment(id)) => {
+                    assert!(members.contains(id), "{id} is no member and has partitions");
+                }
+                ShardKey::Group(_, GroupKey::Member(_) | GroupKey::Assignment(_)) => classic += 1,
+                _ => {}
+            }
+        }
+        assert!(consumers.is_empty() || (classic == 0 && consumers == members), "{consumers:?}");
+    }
+
     fn check_quiet(&mut self) {
         self.run_quietly(100, "nothing");
+        self.check_journal();
         self.fail_over_calmly();
         self.run_quietly(200, "a failover");
         // Longer than every session. Heartbeats are answered, commits wait.

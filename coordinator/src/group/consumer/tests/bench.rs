@@ -28,11 +28,25 @@ fn two_thousand_members_share_ten_thousand_partitions() {
     let start = clock();
     for number in 0..2000 {
         let ticket = world.ticket();
-        world.step(|group, cx| group.heartbeat(ticket, &client(number), &join(number), cx));
+        world.step(|group, cx| {
+            group.heartbeat(ticket, &client(number), &join(number), cx);
+        });
         world.pass(std::time::Duration::from_millis(1));
     }
     println!("2,000 joins within 2 s: {:?}", start.elapsed());
+    // One more comes and goes while an assignment is put off: the timer computes it.
+    let (ticket, last, request) = (world.ticket(), client(2000), join(2000));
+    world.step(|group, cx| group.heartbeat(ticket, &last, &request, cx));
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: "m2000".into(),
+        member_epoch: -1,
+        ..Default::default()
+    };
+    let ticket = world.ticket();
+    world.step(|group, cx| group.heartbeat(ticket, &last, &request, cx));
     world.pass(std::time::Duration::from_secs(1));
+    assert!(world.group.assignment_epoch < world.group.epoch);
     let start = clock();
     world.step(|group, cx| group.on_timer(cx));
     println!("one assignment: {:?}", start.elapsed());
