@@ -27,6 +27,7 @@ use crate::leadership::campaign::{Candidate, Term};
 use crate::leadership::former_claim::FormerClaim;
 use crate::leadership::presence::Presence;
 use crate::leadership::{ActiveController, Leadership};
+use crate::log_ends::LogEnds;
 use crate::maintenance;
 use crate::metrics::Metrics;
 use crate::rest;
@@ -95,6 +96,8 @@ pub struct Services {
     pub(crate) file: Arc<ConfigMap>,
     /// The groups, on the active coordinator.
     pub(crate) groups: Groups,
+    /// Where the logs of partitions end.
+    pub(crate) log_ends: Arc<LogEnds>,
 }
 
 /// A running coordinator.
@@ -148,6 +151,7 @@ impl Coordinator {
             images: images.clone(),
             leadership: leaderships,
             groups: Groups::new(&metrics),
+            log_ends: Arc::new(LogEnds::new(Clock::system())),
             metrics,
             stop: CancellationToken::new(),
             store: store.clone(),

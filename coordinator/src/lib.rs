@@ -13,6 +13,7 @@ pub mod group;
 mod heartbeats;
 mod internode;
 pub mod leadership;
+mod log_ends;
 mod maintenance;
 pub mod metrics;
 mod prober;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use ottla_coordinator::{Config, Coordinator};
 use ottla_metadata::config::{Role, ServerConfig, load_server_properties};
+use ottla_metadata::store::MetaStore;
 use ottla_metadata::store::etcd::{EtcdConfig, EtcdStore};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -56,8 +57,11 @@ fn run(cli: &Cli) -> Result<()> {
     let server = load(&cli.config, &cli.overrides)?;
     let etcd = EtcdConfig::from_file(&server)?;
     let store = EtcdStore::new(etcd).context("etcd.endpoints cannot be used")?;
+    let offsets = EtcdConfig::offsets_from_file(&server)?
+        .map(|etcd| EtcdStore::new(etcd).context("etcd.offsets.endpoints cannot be used"))
+        .transpose()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve(Config::from(&server), store))
+    runtime.block_on(serve(Config::from(&server), store, offsets))
 }
 
 fn load(file: &Path, overrides: &[(String, String)]) -> Result<ServerConfig> {
@@ -70,11 +74,12 @@ fn load(file: &Path, overrides: &[(String, String)]) -> Result<ServerConfig> {
     Ok(loaded.config)
 }
 
-async fn serve(config: Config, store: EtcdStore) -> Result<()> {
+async fn serve(config: Config, store: EtcdStore, offsets: Option<EtcdStore>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let node_id = config.node_id;
-    let handle = Coordinator::start(config, Arc::new(store)).await?;
+    let offsets = offsets.map(|store| -> Arc<dyn MetaStore> { Arc::new(store) });
+    let handle = Coordinator::start_with_stores(config, Arc::new(store), offsets).await?;
     tracing::info!(node_id, version = env!("CARGO_PKG_VERSION"), "coordinator started");
     let failure = tokio::select! {
         _ = terminate.recv() => None,

@@ -10,6 +10,7 @@ mod cluster;
 mod configs;
 mod elections;
 mod extract;
+mod groups;
 mod health;
 mod limits;
 mod metrics;

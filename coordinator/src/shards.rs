@@ -61,7 +61,6 @@ impl Groups {
     }
 
     /// Every shard, while this coordinator is active.
-    #[expect(dead_code, reason = "the REST API is next")]
     pub fn shards(&self) -> Vec<i32> {
         let hub = self.inner.hub.load();
         hub.as_ref().map(|hub| hub.slots.iter().map(|slot| slot.id).collect()).unwrap_or_default()

@@ -134,6 +134,8 @@ pub enum ConfigResource {
     Topic(String),
     /// One broker, or every broker that has no value of its own (`None`).
     Broker(Option<i32>),
+    /// A group, which need not exist.
+    Group(String),
 }
 
 /// What to do to one config.

@@ -1,11 +1,11 @@
-//! Configs of topics, of one broker, and of all brokers.
+//! Configs of topics, of one broker, of all brokers, and of groups.
 
 use std::collections::BTreeMap;
 
 use ottla_metadata::config::{
     self, AlterError, AlterOp, Alteration, BrokerScope, ConfigMap, Layers,
 };
-use ottla_metadata::image::Image;
+use ottla_metadata::image::{Image, Versioned};
 use ottla_metadata::keys::{ConfigResource as StoredResource, Key};
 use ottla_metadata::model::{ConfigEntry, Partition, Rest};
 use ottla_protocol::{ErrorCode, Uuid};
@@ -87,6 +87,7 @@ fn decide(
             match resource {
                 ConfigResource::Topic(name) => of_topic(context, name, edit, &mut settled),
                 ConfigResource::Broker(broker) => of_broker(context, *broker, edit, &mut settled),
+                ConfigResource::Group(group) => of_group(context, group, edit),
             }
         };
         decision.results.push(change.map(|change| {
@@ -186,13 +187,48 @@ fn of_broker(
             settled.settle(image, topic.id, rules(&topic.configs, Some(&configs), file));
         }
     }
+    Ok(Some(stored_change(stored, current.map(|entry| &**entry), configs)))
+}
+
+/// `None` if nothing changes.
+fn of_group(
+    context: &Context<'_>,
+    group: &str,
+    edit: &Edit<'_>,
+) -> Result<Option<Change>, AdminError> {
+    if group.is_empty() {
+        let message = "a group's name is missing; what holds for all groups is set on brokers";
+        return Err(AdminError::new(ErrorCode::InvalidRequest, message));
+    }
+    let (image, file) = (context.image, &context.settings.file);
+    let stored = StoredResource::Group(group.to_owned());
+    let current = image.config(&stored);
+    let none = ConfigMap::new();
+    let own = current.map_or(&none, |entry| &entry.configs);
+    let layers = topic_layers(image, file, own);
+    let configs = match edit {
+        Edit::Alter(changes) => config::alter_group_configs(&alterations(changes), &layers)?,
+        Edit::Replace(configs) => config::replace_group_configs(configs, &layers)?,
+    };
+    if configs == *own {
+        return Ok(None);
+    }
+    Ok(Some(stored_change(stored, current.map(|entry| &**entry), configs)))
+}
+
+/// Writes the configs of a resource, or deletes the key if there are none.
+fn stored_change(
+    resource: StoredResource,
+    current: Option<&Versioned<ConfigEntry>>,
+    configs: ConfigMap,
+) -> Change {
     let mod_revision = current.map_or(0, |entry| entry.mod_revision);
     let rest = current.map_or_else(Rest::new, |entry| entry.rest.clone());
-    let key = Key::Config(stored);
+    let key = Key::Config(resource);
     if configs.is_empty() && rest.is_empty() {
-        return Ok(Some(Change::delete(key, mod_revision)));
+        return Change::delete(key, mod_revision);
     }
-    Ok(Some(Change::put(key, mod_revision, &ConfigEntry { configs, rest })))
+    Change::put(key, mod_revision, &ConfigEntry { configs, rest })
 }
 
 /// What holds for a topic: its own configs, those of all brokers, those of the coordinator's file.

@@ -1,5 +1,5 @@
 //! IncrementalAlterConfigs, versions 0 and 1, and its elder AlterConfigs, versions 0 to 2, which replaces
-//! the whole set of a resource. Topics and brokers have configs so far; log levels are a broker's own.
+//! the whole set of a resource. Topics, brokers and groups have configs; log levels are a broker's own.
 
 use std::collections::BTreeSet;
 
@@ -168,6 +168,7 @@ fn resource_of(resource_type: i8, name: &str) -> Result<ConfigResource, AdminErr
             let message = format!("{name:?} is not the id of a broker");
             AdminError::new(ErrorCode::InvalidRequest, message)
         }),
+        GROUP => Ok(ConfigResource::Group(name.to_owned())),
         other => {
             let message = format!("resources of type {other} have no configs that can be changed");
             Err(AdminError::new(ErrorCode::InvalidRequest, message))
@@ -179,3 +180,5 @@ fn resource_of(resource_type: i8, name: &str) -> Result<ConfigResource, AdminErr
 const TOPIC: i8 = 2;
 /// Kafka's number for brokers.
 const BROKER: i8 = 4;
+/// Kafka's number for groups.
+const GROUP: i8 = 32;

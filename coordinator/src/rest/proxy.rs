@@ -36,10 +36,12 @@ pub(super) fn client() -> reqwest::Client {
         .expect("a client without TLS needs nothing of the system")
 }
 
-/// Lets reads through, and writes on the active coordinator; passes other writes on.
+/// Lets reads through, and writes on the active coordinator; passes other writes on, and reads of groups, which
+/// the active one alone knows.
 pub(super) async fn to_active(State(rest): State<Rest>, request: Request, next: Next) -> Response {
     let leadership = rest.admin().leadership();
-    if request.method().is_safe() || leadership.is_me {
+    let is_of_groups = request.uri().path().starts_with("/v1/groups");
+    if (request.method().is_safe() && !is_of_groups) || leadership.is_me {
         return next.run(request).await;
     }
     if let Some(by) = request.headers().get(FORWARDED_BY) {

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::state::Rest;
 use super::{
-    brokers, cluster, configs, elections, health, limits, metrics, origin, partitions, probes,
+    brokers, cluster, configs, elections, groups, health, limits, metrics, origin, partitions, probes,
     problem, proxy, reassignments, topics,
 };
 
@@ -19,7 +19,7 @@ use super::{
 #[openapi(
     info(
         title = "Ottla's admin API",
-        description = "Cluster, brokers, topics, partitions and configs. Any coordinator answers; \
+        description = "Cluster, brokers, topics, partitions, groups and configs. Any coordinator answers; \
                        writes are passed on to the active one. Errors are problem documents of RFC \
                        9457. Lists come in pages: `limit` items, those `after` the `next` of the page \
                        before.",
@@ -29,6 +29,7 @@ use super::{
         (name = "cluster", description = "The cluster as a whole"),
         (name = "brokers", description = "Brokers and what is set on them"),
         (name = "topics", description = "Topics, their partitions and configs"),
+        (name = "groups", description = "Groups of consumers, what they committed and their lag"),
         (name = "reassignments", description = "Leaders and replicas that move"),
         (name = "process", description = "This coordinator itself"),
     )
@@ -76,6 +77,9 @@ fn v1() -> OpenApiRouter<Rest> {
         .routes(routes!(elections::elect))
         .routes(routes!(reassignments::list, reassignments::run, reassignments::cancel))
         .routes(routes!(reassignments::plan))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::get, groups::delete))
+        .routes(routes!(groups::reset))
         .routes(routes!(health::get))
 }
 

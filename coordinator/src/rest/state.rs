@@ -17,6 +17,8 @@ use super::problem::Problem;
 use super::proxy;
 use crate::admin::{Admin, Answer};
 use crate::coordinator::Services;
+use crate::log_ends::LogEnds;
+use crate::shards::Groups;
 
 /// The API's state; cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,6 +50,16 @@ impl Rest {
 
     pub(super) fn admin(&self) -> &Admin {
         &self.inner.services.admin
+    }
+
+    /// The groups, on the active coordinator.
+    pub(super) fn groups(&self) -> &Groups {
+        &self.inner.services.groups
+    }
+
+    /// Where logs end.
+    pub(super) fn log_ends(&self) -> &LogEnds {
+        &self.inner.services.log_ends
     }
 
     pub(super) fn images(&self) -> &ImageReader {

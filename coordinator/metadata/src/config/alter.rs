@@ -132,6 +132,80 @@ pub fn validate_topic_configs(configs: &ConfigMap) -> Result<(), AlterError> {
     check_together(configs, &Layers::default())
 }
 
+/// The values of a group after some changes.
+///
+/// `layers` are the group's values and the brokers'.
+///
+/// # Errors
+/// When a name occurs twice or is unknown, a value is missing or not allowed, or beyond what the brokers' configs
+/// allow for groups.
+pub fn alter_group_configs(
+    alterations: &[Alteration<'_>],
+    layers: &Layers<'_>,
+) -> Result<ConfigMap, AlterError> {
+    refuse_repetitions(alterations.iter().map(|alteration| alteration.name))?;
+    let mut configs = layers.own.clone();
+    for alteration in alterations {
+        let Some(def) = table::lookup_group(alteration.name) else {
+            forget_unknown(&mut configs, alteration, || unknown_group_config(alteration.name))?;
+            continue;
+        };
+        let current = || topic_value(def, layers).unwrap_or_default();
+        match alter(def, alteration, current)? {
+            Some(text) => configs.insert(def.name.to_owned(), check_value(def, &text)?),
+            None => configs.remove(def.name),
+        };
+    }
+    check_group(&configs, layers)?;
+    Ok(configs)
+}
+
+/// The values of a group after all of them were replaced: what is not named is forgotten.
+///
+/// # Errors
+/// As for [`alter_group_configs`].
+pub fn replace_group_configs(
+    configs: &[(String, Option<String>)],
+    layers: &Layers<'_>,
+) -> Result<ConfigMap, AlterError> {
+    let nothing = ConfigMap::new();
+    alter_group_configs(&sets(configs), &Layers { own: &nothing, ..*layers })
+}
+
+/// What brokers allow for groups, and what makes sense together.
+fn check_group(configs: &ConfigMap, layers: &Layers<'_>) -> Result<(), AlterError> {
+    let layers = Layers { own: configs, ..*layers };
+    let group = |name: &str| -> Option<i64> {
+        topic_value(table::lookup_group(name)?, &layers)?.parse().ok()
+    };
+    let broker = |name: &str| -> Option<i64> {
+        let def = table::lookup_broker(name)?.def;
+        resolve_broker(name, def, &layers).value?.parse().ok()
+    };
+    for what in ["session.timeout.ms", "heartbeat.interval.ms"] {
+        let name = format!("consumer.{what}");
+        let Some(value) = configs.get(&name).and_then(|value| value.parse::<i64>().ok()) else {
+            continue;
+        };
+        let (min, max) = (format!("group.consumer.min.{what}"), format!("group.consumer.max.{what}"));
+        if broker(&min).is_some_and(|min| value < min) {
+            return Err(config_error(format!("{name} must be greater than or equal to {min}")));
+        }
+        if broker(&max).is_some_and(|max| max < value) {
+            return Err(config_error(format!("{name} must be less than or equal to {max}")));
+        }
+    }
+    let times = (group("consumer.session.timeout.ms"), group("consumer.heartbeat.interval.ms"));
+    if let (Some(session), Some(heartbeat)) = times
+        && session <= heartbeat
+    {
+        return Err(config_error(
+            "consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// The values of a broker, or of all brokers, after some changes.
 ///
 /// `layers` are what is set so far: `dynamic_broker` is changed for one broker, `dynamic_default` for
@@ -313,6 +387,10 @@ fn forget_unknown(
 
 fn unknown_topic_config(name: &str) -> AlterError {
     unknown("topic", name, nearest_name(name, table::TOPIC.iter().map(|def| def.name)))
+}
+
+fn unknown_group_config(name: &str) -> AlterError {
+    unknown("group", name, nearest_name(name, table::GROUP.iter().map(|def| def.name)))
 }
 
 fn unknown_broker_config(name: &str) -> AlterError {

@@ -18,13 +18,11 @@ pub const GROUP: &[ConfigDef] = &[
         .at_least(1)
         .of_group()
         .synonyms(&[Synonym::same("group.consumer.heartbeat.interval.ms")])
-        .no_effect(reason::GROUPS)
         .doc("Milliseconds between two heartbeats of a member of a consumer group."),
     ConfigDef::int("consumer.session.timeout.ms", "45000")
         .at_least(1)
         .of_group()
         .synonyms(&[Synonym::same("group.consumer.session.timeout.ms")])
-        .no_effect(reason::GROUPS)
         .doc(
             "Milliseconds without a heartbeat after which a member of a consumer group is \
              expelled.",

@@ -31,7 +31,6 @@ pub const GROUPS: &[ConfigDef] = &[
     ConfigDef::int("offsets.commit.timeout.ms", "5000")
         .at_least(1)
         .high()
-        .no_effect(reason::GROUPS)
         .doc("Milliseconds after which a commit of offsets that is not durable yet fails."),
     ConfigDef::int("offsets.load.buffer.size", "5242880")
         .at_least(1)
@@ -57,69 +56,54 @@ pub const GROUPS: &[ConfigDef] = &[
         .doc("Codec of `__consumer_offsets`, as Kafka numbers codecs."),
     ConfigDef::int("offset.metadata.max.bytes", "4096")
         .high()
-        .no_effect(reason::GROUPS)
         .doc("Largest text in bytes that a consumer may store with an offset."),
     ConfigDef::int("offsets.retention.minutes", "10080")
         .at_least(1)
         .high()
-        .no_effect(reason::GROUPS)
         .doc("Minutes for which offsets are kept once a group is empty."),
     ConfigDef::long("offsets.retention.check.interval.ms", "600000")
         .at_least(1)
         .high()
-        .no_effect(reason::GROUPS)
         .doc("Milliseconds between two looks for offsets to forget."),
     ConfigDef::int("group.min.session.timeout.ms", "6000")
-        .no_effect(reason::GROUPS)
         .doc("Shortest session timeout that a member of a classic group may ask for."),
     ConfigDef::int("group.max.session.timeout.ms", "1800000")
-        .no_effect(reason::GROUPS)
         .doc("Longest session timeout that a member of a classic group may ask for."),
     ConfigDef::int("group.initial.rebalance.delay.ms", "3000")
-        .no_effect(reason::GROUPS)
         .doc("Milliseconds for which a new classic group waits for further members."),
     ConfigDef::int("group.max.size", "2147483647")
         .at_least(1)
-        .no_effect(reason::GROUPS)
         .doc("Most members of a classic group."),
     ConfigDef::int("group.consumer.session.timeout.ms", "45000")
         .at_least(1)
-        .no_effect(reason::GROUPS)
         .doc(
             "Milliseconds without a heartbeat after which a member of a consumer group is \
              expelled.",
         ),
     ConfigDef::int("group.consumer.min.session.timeout.ms", "45000")
         .at_least(1)
-        .no_effect(reason::GROUPS)
         .doc("Smallest `consumer.session.timeout.ms` of a group."),
     ConfigDef::int("group.consumer.max.session.timeout.ms", "60000")
         .at_least(1)
-        .no_effect(reason::GROUPS)
         .doc("Largest `consumer.session.timeout.ms` of a group."),
     ConfigDef::int("group.consumer.heartbeat.interval.ms", "5000")
         .at_least(1)
-        .no_effect(reason::GROUPS)
         .doc("Milliseconds between two heartbeats of a member of a consumer group."),
     ConfigDef::int("group.consumer.min.heartbeat.interval.ms", "5000")
         .at_least(1)
-        .no_effect(reason::GROUPS)
         .doc("Smallest `consumer.heartbeat.interval.ms` of a group."),
     ConfigDef::int("group.consumer.max.heartbeat.interval.ms", "15000")
         .at_least(1)
-        .no_effect(reason::GROUPS)
         .doc("Largest `consumer.heartbeat.interval.ms` of a group."),
     ConfigDef::int("group.consumer.max.size", "2147483647")
         .at_least(1)
-        .no_effect(reason::GROUPS)
         .doc("Most members of a consumer group."),
-    ConfigDef::list("group.consumer.assignors", "uniform,range").no_effect(reason::GROUPS).doc(
+    ConfigDef::list("group.consumer.assignors", "uniform,range").doc(
         "Ways to assign partitions that the coordinator offers; the first is used where \
              members name none.",
     ),
     ConfigDef::string("group.consumer.migration.policy", "bidirectional")
         .check(Validator::OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]))
-        .no_effect(reason::GROUPS)
         .doc(
             "Whether groups may change between the classic and the consumer protocol while \
              members are in them.",

@@ -52,7 +52,7 @@ pub(super) mod reason {
     pub const DELETE_DELAY: &str = "files that leave a log do not wait for a set time";
     pub const DIR_FAILURE: &str = "a failed folder is reported until the coordinator knows of it";
     pub const FETCHERS: &str = "a follower has two connections to each leader";
-    pub const GROUPS: &str = "groups are not built yet";
+    pub const GROUPS: &str = "groups are served without it";
     pub const JVM: &str = "there is no Java machine, and no classes are loaded";
     pub const LINKS: &str = "connections between nodes have time limits of their own";
     pub const METRICS: &str = "metrics are served over HTTP in Prometheus's format";

@@ -13,8 +13,7 @@ pub const OWN: &[ConfigDef] = &[
             "Members of the etcd cluster that holds the cluster's metadata. All nodes of a cluster \
              name the same etcd cluster.",
         ),
-    ConfigDef::list("etcd.offsets.endpoints", "").check(Validator::Endpoints).own()
-        .no_effect(reason::GROUPS).doc(
+    ConfigDef::list("etcd.offsets.endpoints", "").check(Validator::Endpoints).own().doc(
         "Members of a second etcd cluster for the state of groups and transactions; empty keeps \
              it in the first.",
     ),

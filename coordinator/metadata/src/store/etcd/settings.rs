@@ -23,7 +23,25 @@ impl EtcdConfig {
     /// # Errors
     /// Names the config and its file.
     pub fn from_file(config: &ServerConfig) -> Result<Self, SettingsError> {
-        let mut etcd = Self::new(config.list("etcd.endpoints"));
+        Self::of_endpoints(config, config.list("etcd.endpoints"))
+    }
+
+    /// The etcd for groups and transactions that `etcd.offsets.endpoints` names, if it names one; user,
+    /// certificates and timeouts are those of the other.
+    ///
+    /// # Errors
+    /// Names the config and its file.
+    pub fn offsets_from_file(config: &ServerConfig) -> Result<Option<Self>, SettingsError> {
+        let endpoints = config.list("etcd.offsets.endpoints");
+        let endpoints: Vec<String> = endpoints.into_iter().filter(|it| !it.is_empty()).collect();
+        if endpoints.is_empty() {
+            return Ok(None);
+        }
+        Self::of_endpoints(config, endpoints).map(Some)
+    }
+
+    fn of_endpoints(config: &ServerConfig, endpoints: Vec<String>) -> Result<Self, SettingsError> {
+        let mut etcd = Self::new(endpoints);
         etcd.user = user(config)?;
         etcd.tls = tls(config)?;
         let timeout = config.millis("etcd.request.timeout.ms");
@@ -94,6 +112,19 @@ mod tests {
         let config = load(&text).unwrap();
         assert_eq!(config.user, Some(("ottla".to_owned(), "secret".to_owned())));
         assert!(config.tls.is_none());
+    }
+
+    #[test]
+    fn groups_may_have_an_etcd_of_their_own() {
+        let load = |text: &str| {
+            let text = format!("node.id=1\ndata.dir=/tmp/never-made\n{text}");
+            let loaded =
+                load_server_properties(Role::Coordinator, "test", text.as_bytes(), &[]).unwrap();
+            EtcdConfig::offsets_from_file(&loaded.config).unwrap()
+        };
+        assert!(load("").is_none());
+        let own = load("etcd.offsets.endpoints=http://127.0.0.1:2479\netcd.request.timeout.ms=700");
+        assert_eq!(own.unwrap().retry_timeout, std::time::Duration::from_millis(700));
     }
 
     #[test]
