@@ -21,8 +21,8 @@ use super::state::Rest;
 use crate::admin::stages::{self, Operation};
 use crate::group::{Filter, Request, Response as GroupResponse};
 
-pub(super) use reset::reset;
 pub(super) use reset::__path_reset;
+pub(super) use reset::reset;
 use views::{GroupDetail, GroupList};
 
 /// Which groups, and which page of them.
@@ -63,7 +63,9 @@ pub(super) async fn list(
     listed.sort_by(|left, right| left.group_id.as_str().cmp(right.group_id.as_str()));
     let page = PageQuery { limit: query.limit, after: query.after };
     let after = page.after.clone().unwrap_or_default();
-    let behind = listed.into_iter().filter(|group| page.after.is_none() || after.as_str() < &*group.group_id);
+    let behind = listed
+        .into_iter()
+        .filter(|group| page.after.is_none() || after.as_str() < &*group.group_id);
     let (items, next) = page.take(behind, |group| group.group_id.as_str().to_owned())?;
     let image = rest.image()?;
     let items = items.iter().map(|listed| views::listed(listed, groups, &image)).collect();

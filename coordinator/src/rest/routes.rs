@@ -11,8 +11,8 @@ use utoipa_axum::routes;
 
 use super::state::Rest;
 use super::{
-    brokers, cluster, configs, elections, groups, health, limits, metrics, origin, partitions, probes,
-    problem, proxy, reassignments, topics,
+    brokers, cluster, configs, elections, groups, health, limits, metrics, origin, partitions,
+    probes, problem, proxy, reassignments, topics,
 };
 
 #[derive(OpenApi)]

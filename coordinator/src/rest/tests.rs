@@ -3,6 +3,7 @@
 mod cluster;
 mod configs;
 mod errors;
+mod groups;
 mod operations;
 mod pages;
 mod passive;

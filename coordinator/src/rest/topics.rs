@@ -82,7 +82,7 @@ pub(super) struct TopicChange {
 pub(super) struct WriteQuery {
     /// Whether to check everything and change nothing.
     #[serde(default)]
-    validate_only: bool,
+    pub validate_only: bool,
 }
 
 impl WriteQuery {

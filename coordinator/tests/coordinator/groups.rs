@@ -6,6 +6,9 @@ use bytes::Bytes;
 use ottla_coordinator::Handle;
 use ottla_metadata::shard_of;
 use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use ottla_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -15,8 +18,8 @@ use ottla_protocol::messages::offset_fetch_request::{
 };
 use ottla_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use ottla_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
     OffsetFetchRequest, SyncGroupRequest,
 };
 
@@ -222,6 +225,19 @@ impl Member {
     }
 }
 
+/// Sends heartbeats until the shard is there, and fails if the member has to do anything.
+async fn until_heard(member: &mut Member) {
+    loop {
+        match member.heartbeat().await {
+            ErrorCode::None => return,
+            ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            code => panic!("the member was told {code:?}"),
+        }
+    }
+}
+
 fn join_request(group: &str, id: &str) -> JoinGroupRequest {
     JoinGroupRequest {
         group_id: group.into(),
@@ -322,5 +338,70 @@ async fn parked_join_holds_nobody_up_and_is_forgotten_with_its_client() {
     assert_eq!(commit_one(&mut link, "g2", 1).await, ErrorCode::None);
     joining.cancel(sent).await;
     until("the join is forgotten", || parked(0)).await;
+    stop(handle).await;
+}
+
+#[tokio::test]
+async fn configs_of_a_group_are_checked_and_kept() {
+    let (handle, _broker, mut link) = cluster(store()).await;
+    let resource = |name: &str, value: Option<&str>| AlterConfigsResource {
+        resource_type: 32,
+        resource_name: "g".into(),
+        configs: vec![AlterableConfig {
+            name: name.into(),
+            config_operation: i8::from(value.is_none()),
+            value: value.map(Into::into),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let session = "consumer.session.timeout.ms";
+    for (name, value, expected) in [
+        (session, Some("50000"), ErrorCode::None),
+        (session, Some("10"), ErrorCode::InvalidConfig),
+        (session, Some("60001"), ErrorCode::InvalidConfig),
+        (session, Some("x"), ErrorCode::InvalidConfig),
+        ("consumer.heartbeat.interval.ms", Some("15000"), ErrorCode::None),
+        ("retention.ms", Some("1"), ErrorCode::InvalidConfig),
+        (session, None, ErrorCode::None),
+    ] {
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![resource(name, value)],
+            ..Default::default()
+        };
+        let (answer, _) = link.relay(1, &request).await;
+        let answer = &answer.responses[0];
+        assert_eq!(ErrorCode::from_code(answer.error_code), expected, "{name}: {answer:?}");
+    }
+    until("what is left is seen", || {
+        let image = handle.services().images.load();
+        let key = ottla_metadata::keys::ConfigResource::Group("g".to_owned());
+        image.config(&key).is_some_and(|entry| entry.configs.len() == 1)
+    })
+    .await;
+    stop(handle).await;
+}
+
+#[tokio::test]
+async fn outage_of_the_store_expels_nobody_and_heartbeats_are_answered() {
+    let (handle, _broker, mut link, store) = quick_cluster().await;
+    committed(&mut link, "g").await;
+    let mut member = Member::join(tool(&handle).await, "g", "").await;
+    member.sync(b"").await;
+    store.set_paused(true);
+    // A commit begins, which is what shows that the store is away.
+    link.send(0, &envelope(9, &commit("g2", "t", &[0], 5))).await;
+    for _ in 0..10 {
+        assert_eq!(member.heartbeat().await, ErrorCode::None);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    store.set_paused(false);
+    let mut other = tool(&handle).await;
+    // Its own lease may have run out meanwhile; then it has to be elected anew, and nobody notices.
+    assert_eq!(commit_one(&mut other, "g2", 6).await, ErrorCode::None);
+    assert_eq!(committed(&mut other, "g2").await, 6);
+    until_heard(&mut member).await;
+    let text = handle.services().metrics.text();
+    assert!(text.contains("ottla_coordinator_group_rebalances_total 1\n"), "{text}");
     stop(handle).await;
 }

@@ -1,6 +1,7 @@
 //! A coordinator as a whole: on the embedded store and its faults, seen through its public faces.
 
 mod broker;
+mod etcd;
 mod failover;
 mod faults;
 mod gated_store;

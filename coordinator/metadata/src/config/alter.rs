@@ -187,7 +187,8 @@ fn check_group(configs: &ConfigMap, layers: &Layers<'_>) -> Result<(), AlterErro
         let Some(value) = configs.get(&name).and_then(|value| value.parse::<i64>().ok()) else {
             continue;
         };
-        let (min, max) = (format!("group.consumer.min.{what}"), format!("group.consumer.max.{what}"));
+        let (min, max) =
+            (format!("group.consumer.min.{what}"), format!("group.consumer.max.{what}"));
         if broker(&min).is_some_and(|min| value < min) {
             return Err(config_error(format!("{name} must be greater than or equal to {min}")));
         }
@@ -200,7 +201,8 @@ fn check_group(configs: &ConfigMap, layers: &Layers<'_>) -> Result<(), AlterErro
         && session <= heartbeat
     {
         return Err(config_error(
-            "consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms".to_owned(),
+            "consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms"
+                .to_owned(),
         ));
     }
     Ok(())

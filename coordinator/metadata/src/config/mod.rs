@@ -23,8 +23,8 @@ pub mod listeners;
 
 pub use alter::{
     AlterError, AlterOp, Alteration, BrokerScope, alter_broker_configs, alter_group_configs,
-    alter_topic_configs, replace_broker_configs, replace_group_configs, replace_topic_configs, topic_configs_of_creation,
-    validate_topic_configs,
+    alter_topic_configs, replace_broker_configs, replace_group_configs, replace_topic_configs,
+    topic_configs_of_creation, validate_topic_configs,
 };
 pub use def::{
     ConfigDef, ConfigType, DefaultValue, Effect, Importance, Resource, Synonym, Unit, Update,

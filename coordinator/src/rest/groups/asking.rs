@@ -13,8 +13,8 @@ use ottla_protocol::{ErrorCode, Message};
 use super::super::problem::Problem;
 use super::super::state::Rest;
 use super::views::{self, GroupDetail, GroupView, MemberView, TopicAssignment};
-use crate::admin::stages::{self, Operation};
 use crate::admin::Caller;
+use crate::admin::stages::{self, Operation};
 use crate::group::{Client, Request, Response};
 
 /// Asks a group, in this version of the API that the request is of.
@@ -39,7 +39,9 @@ pub(super) async fn ask(
 /// What a code of a group means to whoever asked for it.
 pub(super) fn problem(code: ErrorCode, group: &str) -> Problem {
     let mut problem = match code {
-        ErrorCode::GroupIdNotFound => Problem::of_code(code, format!("there is no group {group:?}")),
+        ErrorCode::GroupIdNotFound => {
+            Problem::of_code(code, format!("there is no group {group:?}"))
+        }
         ErrorCode::NonEmptyGroup => {
             let detail = format!("{group:?} has members; stop them first");
             Problem::of_code(code, detail)
@@ -105,7 +107,9 @@ pub(super) async fn committed(
     };
     match ask(rest, caller, (group, 9), Request::OffsetFetch(request)).await {
         Response::OffsetFetch(answer) if answer.error_code == 0 => Ok(answer),
-        Response::OffsetFetch(answer) => Err(problem(ErrorCode::from_code(answer.error_code), group)),
+        Response::OffsetFetch(answer) => {
+            Err(problem(ErrorCode::from_code(answer.error_code), group))
+        }
         _ => Err(problem(ErrorCode::UnknownServerError, group)),
     }
 }

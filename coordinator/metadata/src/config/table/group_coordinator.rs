@@ -74,12 +74,10 @@ pub const GROUPS: &[ConfigDef] = &[
     ConfigDef::int("group.max.size", "2147483647")
         .at_least(1)
         .doc("Most members of a classic group."),
-    ConfigDef::int("group.consumer.session.timeout.ms", "45000")
-        .at_least(1)
-        .doc(
-            "Milliseconds without a heartbeat after which a member of a consumer group is \
+    ConfigDef::int("group.consumer.session.timeout.ms", "45000").at_least(1).doc(
+        "Milliseconds without a heartbeat after which a member of a consumer group is \
              expelled.",
-        ),
+    ),
     ConfigDef::int("group.consumer.min.session.timeout.ms", "45000")
         .at_least(1)
         .doc("Smallest `consumer.session.timeout.ms` of a group."),

@@ -1,7 +1,6 @@
 //! Ottla's own configs, and old names of Kafka's that it still reads.
 
 use super::super::def::{ConfigDef, Validator};
-use super::reason;
 
 /// What brokers and coordinators share.
 pub const OWN: &[ConfigDef] = &[
