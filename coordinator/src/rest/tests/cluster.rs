@@ -99,7 +99,7 @@ async fn the_document_describes_what_is_served() {
             assert!(leads_somewhere, "{method} {path}: {answer:?}");
         }
     }
-    assert_eq!(operations, 29, "{:?}", paths.keys());
+    assert_eq!(operations, 33, "{:?}", paths.keys());
     for reference in references(&served.body) {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(served.body.pointer(pointer).is_some(), "{reference} leads nowhere");
