@@ -468,7 +468,7 @@ impl Terms {
         tracing::info!("this coordinator is the active one");
         let services = &self.services;
         let (store, images) = (services.store.clone(), services.images.clone());
-        let upkeep = maintenance::run(store, images, services.metrics.clone());
+        let upkeep = maintenance::run(store, images, services.metrics.store.clone());
         tokio::select! {
             () = driver.run(queue, &stop) => {}
             () = upkeep => {}
@@ -494,6 +494,7 @@ impl Terms {
             clock: services.clock.clone(),
             metrics: services.metrics.clone(),
             file: services.file.clone(),
+            log_ends: services.log_ends.clone(),
             over: term.over.clone(),
         }
     }

@@ -6,12 +6,35 @@ use std::time::Duration;
 
 use ottla_metadata::image::ImageReader;
 use ottla_metadata::store::{MetaStore, Status, StoreError};
+use prometheus_client::metrics::gauge::Gauge;
 
-use crate::metrics::Metrics;
+/// Where the size of a store is shown, in bytes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StoreGauges {
+    pub size: Gauge,
+    pub in_use: Gauge,
+    pub quota: Gauge,
+}
 
-/// Keeps the store's history short, and shows its size, until it is dropped.
-pub(crate) async fn run(store: Arc<dyn MetaStore>, images: ImageReader, metrics: Metrics) {
-    let mut upkeep = Upkeep { store, images, metrics, is_denied: false };
+impl StoreGauges {
+    /// Whether so many percent of the quota are in use, as far as both are known.
+    pub fn is_full(&self, percent: i64) -> bool {
+        let quota = self.quota.get();
+        0 < quota && percent * quota <= 100 * self.in_use.get()
+    }
+}
+
+/// Keeps the history of the store that the images are of short, and shows its size, until it is dropped.
+pub(crate) async fn run(store: Arc<dyn MetaStore>, images: ImageReader, gauges: StoreGauges) {
+    keep_up(Upkeep { store, images: Some(images), gauges, is_denied: false }).await;
+}
+
+/// The same for a store that no image is of.
+pub(crate) async fn run_apart(store: Arc<dyn MetaStore>, gauges: StoreGauges) {
+    keep_up(Upkeep { store, images: None, gauges, is_denied: false }).await;
+}
+
+async fn keep_up(mut upkeep: Upkeep) {
     let mut history = History::default();
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
@@ -25,8 +48,8 @@ pub(crate) async fn run(store: Arc<dyn MetaStore>, images: ImageReader, metrics:
 
 struct Upkeep {
     store: Arc<dyn MetaStore>,
-    images: ImageReader,
-    metrics: Metrics,
+    images: Option<ImageReader>,
+    gauges: StoreGauges,
     /// Whether the log says already that this user may not see the store's state.
     is_denied: bool,
 }
@@ -36,7 +59,7 @@ impl Upkeep {
     async fn look(&mut self) -> Option<i64> {
         match self.store.status().await {
             Ok(status) => {
-                show(&status, &self.metrics);
+                show(&status, &self.gauges);
                 Some(status.revision)
             }
             // Newer etcds show it to the root user only. History is dropped all the same.
@@ -48,7 +71,8 @@ impl Upkeep {
                          warnings of it: watch etcd itself, or give the user the role root"
                     );
                 }
-                Some(self.images.load().revision()).filter(|revision| 0 < *revision)
+                let revision = self.images.as_ref()?.load().revision();
+                Some(revision).filter(|revision| 0 < *revision)
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot see how full the metadata store is");
@@ -67,10 +91,10 @@ impl Upkeep {
     }
 }
 
-fn show(status: &Status, metrics: &Metrics) {
+fn show(status: &Status, gauges: &StoreGauges) {
     let bytes = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
-    metrics.store_size.set(bytes(status.size));
-    metrics.store_size_in_use.set(bytes(status.size_in_use));
+    gauges.size.set(bytes(status.size));
+    gauges.in_use.set(bytes(status.size_in_use));
     if status.no_space {
         tracing::error!(
             "the metadata store is out of space, so nothing can be elected, created or committed: \
@@ -78,7 +102,7 @@ fn show(status: &Status, metrics: &Metrics) {
         );
     }
     let Some(quota) = status.quota.filter(|quota| 0 < *quota) else { return };
-    metrics.store_quota.set(bytes(quota));
+    gauges.quota.set(bytes(quota));
     if WARN_PERCENT * quota <= 100 * status.size {
         tracing::warn!(
             size = status.size,
@@ -177,9 +201,9 @@ mod tests {
         let store = Arc::new(Discreet::default());
         let mut world = World::new();
         world.start_broker(1);
-        let images = ImageReader::fixed(world.image().clone());
-        let metrics = Metrics::new();
-        let mut upkeep = Upkeep { store: store.clone(), images, metrics, is_denied: false };
+        let images = Some(ImageReader::fixed(world.image().clone()));
+        let gauges = StoreGauges::default();
+        let mut upkeep = Upkeep { store: store.clone(), images, gauges, is_denied: false };
         for _ in 0..2 {
             assert_eq!(upkeep.look().await, Some(world.revision()));
         }

@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::controller::election::Election;
 use crate::controller::liveness::FenceReason;
+use crate::maintenance::StoreGauges;
 
 /// Every metric of the process, with the registry that shows them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,9 +34,7 @@ pub struct Metrics {
     pub(crate) rebalanced: Counter,
     pub(crate) reassigning_partitions: Gauge,
     pub(crate) write_latency: Histogram,
-    pub(crate) store_size: Gauge,
-    pub(crate) store_size_in_use: Gauge,
-    pub(crate) store_quota: Gauge,
+    pub(crate) store: StoreGauges,
     pub(crate) internode_connections: Gauge,
     pub(crate) internode_calls: Gauge,
 }
@@ -96,9 +95,7 @@ impl Metrics {
             reassigning_partitions: Gauge::default(),
             // 0.5 ms to 16 s.
             write_latency: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
-            store_size: Gauge::default(),
-            store_size_in_use: Gauge::default(),
-            store_quota: Gauge::default(),
+            store: StoreGauges::default(),
             internode_connections: Gauge::default(),
             internode_calls: Gauge::default(),
         };
@@ -132,9 +129,9 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
         }
         let sizes = [
-            ("store_size", "What the metadata store takes on disk", &self.store_size),
-            ("store_size_in_use", "What of it is in use", &self.store_size_in_use),
-            ("store_quota", "Where the store stops taking writes", &self.store_quota),
+            ("store_size", "What the metadata store takes on disk", &self.store.size),
+            ("store_size_in_use", "What of it is in use", &self.store.in_use),
+            ("store_quota", "Where the store stops taking writes", &self.store.quota),
         ];
         for (name, help, gauge) in sizes {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());

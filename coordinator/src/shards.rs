@@ -8,6 +8,7 @@
 mod clock;
 mod confirm;
 mod hub;
+mod lag;
 mod linger;
 mod metrics;
 mod outbox;

@@ -13,6 +13,8 @@ use std::time::Duration;
 use ottla_metadata::image::Image;
 use ottla_metadata::journal::Record;
 use ottla_metadata::keys::ShardKey;
+use ottla_metadata::model::group::CommittedOffset;
+use ottla_protocol::Uuid;
 use ottla_protocol::time::Now;
 use rand::RngCore;
 
@@ -143,6 +145,13 @@ impl Shard {
     pub fn begin(&mut self, out: &mut Effects) {
         let strays = std::mem::take(&mut self.strays);
         out.writes.extend(strays.into_iter().map(|key| Record { key, value: None }));
+    }
+
+    /// Everything that is committed: group, topic, and where it is in which partition.
+    pub fn committed(&self) -> impl Iterator<Item = (&str, Uuid, &CommittedOffset)> {
+        self.groups.iter().flat_map(|(name, group)| {
+            group.offsets.iter().map(move |(topic, committed)| (&**name, topic, committed))
+        })
     }
 
     /// Rebalances since the shard was loaded.

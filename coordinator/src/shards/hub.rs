@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::ShardClock;
+use super::lag::Committed;
 use super::metrics::ShardMetrics;
 use super::outbox::{Outbox, Reply};
 use crate::group::shard::Filter;
@@ -31,6 +32,8 @@ pub(super) enum Inbound {
     },
     /// Which groups there are.
     List { filter: Filter, reply: oneshot::Sender<Vec<ListedGroup>> },
+    /// What is committed, for no more partitions than so many.
+    Committed { limit: usize, reply: oneshot::Sender<Vec<Committed>> },
 }
 
 /// What a shard is at.

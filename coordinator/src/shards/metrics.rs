@@ -5,6 +5,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Unit;
 
+use super::lag::LagGauges;
+use crate::maintenance::StoreGauges;
 use crate::metrics::Metrics;
 
 /// Counters of groups and of their journal. Cheap to clone.
@@ -22,6 +24,9 @@ pub(crate) struct ShardMetrics {
     pub journal_latency: Histogram,
     pub journal_records: Histogram,
     pub journal_backlog: Gauge,
+    pub lag: LagGauges,
+    /// Of the store that only groups are in, if there is one.
+    pub store: StoreGauges,
 }
 
 impl ShardMetrics {
@@ -40,6 +45,8 @@ impl ShardMetrics {
             journal_latency: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             journal_records: Histogram::new(exponential_buckets(1.0, 2.0, 8)),
             journal_backlog: Gauge::default(),
+            lag: LagGauges::default(),
+            store: StoreGauges::default(),
         };
         own.register(metrics);
         own
@@ -74,6 +81,16 @@ impl ShardMetrics {
             for (name, help, gauge) in gauges {
                 registry.register(name, help, gauge.clone());
             }
+            let sizes = [
+                ("group_store_size", "What the store of groups takes on disk", &self.store.size),
+                ("group_store_size_in_use", "What of it is in use", &self.store.in_use),
+                ("group_store_quota", "Where it stops taking writes", &self.store.quota),
+            ];
+            for (name, help, gauge) in sizes {
+                registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+            }
+            let help = "Records behind what a group has committed";
+            registry.register("group_lag", help, self.lag.clone());
             let help = "What waits to be written for groups";
             let backlog = self.journal_backlog.clone();
             registry.register_with_unit("group_journal_backlog", help, Unit::Bytes, backlog);

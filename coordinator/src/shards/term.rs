@@ -17,10 +17,13 @@ use super::Groups;
 use super::clock::ShardClock;
 use super::confirm;
 use super::hub::{CALLS_MAX, Hub, HubParts, Slot};
+use super::lag;
 use super::worker::Worker;
 use super::writer::Writer;
 use crate::clock::Clock;
 use crate::group::SettingsTable;
+use crate::log_ends::LogEnds;
+use crate::maintenance;
 use crate::metrics::Metrics;
 
 /// What the shards of a term work with.
@@ -42,6 +45,8 @@ pub(crate) struct TermParts {
     pub metrics: Metrics,
     /// What the coordinator's file says.
     pub file: Arc<ConfigMap>,
+    /// Where the logs of partitions end.
+    pub log_ends: Arc<LogEnds>,
     pub over: CancellationToken,
 }
 
@@ -77,10 +82,14 @@ pub(crate) async fn run(parts: TermParts) {
     };
     let (take_overs, requests) = mpsc::channel(TAKE_OVERS_MAX);
     let mut tasks = JoinSet::new();
+    if let Some(store) = &parts.offsets_store {
+        tasks.spawn(maintenance::run_apart(store.clone(), hub.metrics.store.clone()));
+    }
     tasks.spawn(Writer::new(hub.clone(), Box::new(journal), requests).run());
     tasks.spawn(confirm::run(hub.clone()));
     tasks.spawn(watch_time(hub.clone(), parts.clone()));
     tasks.spawn(watch_image(hub.clone(), parts.file.clone()));
+    tasks.spawn(lag::run(hub.clone(), parts.log_ends.clone()));
     for (slot, calls) in hub.slots.iter().cloned().zip(queues) {
         let (hub, take_overs) = (hub.clone(), take_overs.clone());
         tasks.spawn(Worker { hub, slot, calls, take_overs }.run());
@@ -128,9 +137,11 @@ async fn watch_time(hub: Arc<Hub>, parts: TermParts) {
         }
         hub.clock.set_healthy(*parts.health.borrow() && answers);
         hub.clock.now();
-        let quota = parts.metrics.store_quota.get();
-        let is_full =
-            0 < quota && FULL_PERCENT * quota <= 100 * parts.metrics.store_size_in_use.get();
+        let sizes = match &parts.offsets_store {
+            None => &parts.metrics.store,
+            Some(_) => &hub.metrics.store,
+        };
+        let is_full = sizes.is_full(FULL_PERCENT);
         hub.store_is_full.store(is_full, std::sync::atomic::Ordering::Relaxed);
     }
 }

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::hub::{Hub, Inbound, Phase, Slot, WAITING_MAX};
+use super::lag::Committed;
 use super::outbox::Reply;
 use super::writer::TakeOver;
 use crate::group::{After, Call, Effects, Response, Shard, Ticket, World, refusal};
@@ -175,6 +176,9 @@ impl Served {
                 // Whoever does not wait any more does not mind.
                 let _ = reply.send(self.shard.list(&filter));
             }
+            Inbound::Committed { limit, reply } => {
+                let _ = reply.send(self.committed(limit));
+            }
             Inbound::Request { ticket, client, group, request, reply } => {
                 if reply.is_closed() {
                     return;
@@ -197,6 +201,17 @@ impl Served {
                 self.flush();
             }
         }
+    }
+
+    /// What groups have committed for topics that exist.
+    fn committed(&self, limit: usize) -> Vec<Committed> {
+        let image = self.hub.images.load();
+        let committed = self.shard.committed().filter_map(|(group, topic, committed)| {
+            let topic = image.topic_by_id(topic)?.name.clone();
+            let (group, partition) = (group.to_owned(), (topic, committed.partition));
+            Some(Committed { group, partition, offset: committed.offset })
+        });
+        committed.take(limit).collect()
     }
 
     fn abandon(&mut self) {
