@@ -6,6 +6,7 @@ use std::time::Duration;
 use ottla_client::internode::{ClusterSecret, SecretError};
 use ottla_client::tls::{NodeTls, TlsError};
 use ottla_metadata::config::{ConfigMap, listeners};
+use ottla_metadata::features;
 use ottla_metadata::image::{FeedConfig, FeedError, ImageFeed, ImageReader};
 use ottla_metadata::model::{Controller, Endpoint, Rest};
 use ottla_metadata::store::MetaStore;
@@ -169,6 +170,7 @@ impl Coordinator {
         };
         let tasks = TaskTracker::new();
         let stop = services.stop.clone();
+        tasks.spawn(fail_when_too_old(images.clone(), stop.clone(), failure.clone()));
         tasks.spawn(run_feed(feed, stop.clone(), failure));
         tasks.spawn(follow_active(images.clone(), leadership.clone(), stop.clone()));
         let announcement = announcement(&config, http.clone(), internode.clone());
@@ -351,6 +353,30 @@ async fn run_feed(
     let result: Result<(), FeedError> = feed.run(stop).await;
     if let Err(error) = result {
         failure.send_replace(Some(error.to_string()));
+    }
+}
+
+/// Says that this node cannot go on once the cluster has finalised what its version does not support.
+async fn fail_when_too_old(
+    mut images: ImageReader,
+    stop: CancellationToken,
+    failure: watch::Sender<Option<String>>,
+) {
+    loop {
+        let unsupported = features::unsupported(&images.load());
+        if !unsupported.is_empty() {
+            let features = unsupported.join(", ");
+            let version = env!("CARGO_PKG_VERSION");
+            failure.send_replace(Some(format!(
+                "the cluster has finalised {features}, which version {version} does not support: upgrade this \
+                 coordinator"
+            )));
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = images.changed() => if changed.is_err() { return },
+        }
     }
 }
 

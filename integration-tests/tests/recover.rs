@@ -190,7 +190,12 @@ fn cluster_whose_etcd_is_lost_is_made_anew_from_its_disks() {
     let before = states(&cluster);
     let highest = (1..=3).map(|id| producer_id(&cluster, id)).max().expect("three");
     let history = load.finish();
-    stop_all(&mut cluster);
+    // No orderly end, for anybody.
+    for process in &mut cluster.brokers {
+        process.kill();
+    }
+    cluster.coordinator(1).kill();
+    cluster.etcd(1).kill();
     fs::remove_dir_all(cluster.etcd_data_dir(1)).expect("it is there");
     cluster.restart_etcd(1);
     assert_refuses(cluster.spawn_broker(1));

@@ -51,6 +51,18 @@ pub fn defaults() -> BTreeMap<String, i16> {
     FEATURES.iter().map(|feature| (feature.name.to_owned(), feature.default)).collect()
 }
 
+/// The finalised features, with their levels, that this version does not support. It must not act for the
+/// cluster then: a newer version may have written what it does not understand.
+pub fn unsupported(image: &Image) -> Vec<String> {
+    let Some((levels, _)) = finalized(image) else { return Vec::new() };
+    let supports = |name: &str, level: i16| {
+        let range = feature(name).map(|feature| feature.supported);
+        range.is_some_and(|range| (range.min..=range.max).contains(&level))
+    };
+    let outside = levels.into_iter().filter(|(name, level)| !supports(name, *level));
+    outside.map(|(name, level)| format!("{name} {level}")).collect()
+}
+
 /// The levels in force, 0 left out, and the epoch that grows with each change; `None` before the cluster is
 /// founded.
 pub fn finalized(image: &Image) -> Option<(BTreeMap<&str, i16>, i64)> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_metadata::features;
 use ottla_metadata::image::ImageReader;
 use ottla_metadata::keys::{Key, KeySpace};
 use ottla_metadata::model::{self, Controller};
@@ -95,11 +96,13 @@ impl Candidate {
         }
     }
 
+    /// A node that does not support what the cluster has finalised does not stand.
     async fn until_vacant(&self) {
         let mut images = self.images.clone();
         loop {
             let image = images.load();
-            if image.is_complete() && image.controller().is_none() {
+            let may_act = image.is_complete() && features::unsupported(&image).is_empty();
+            if may_act && image.controller().is_none() {
                 return;
             }
             if images.changed().await.is_err() {

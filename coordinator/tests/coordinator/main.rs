@@ -13,3 +13,4 @@ mod relay;
 mod replicas;
 mod support;
 mod traced_store;
+mod versions;

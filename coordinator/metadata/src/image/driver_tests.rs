@@ -119,4 +119,19 @@ async fn feed_ends_with_an_error_that_names_the_cure() {
     assert!(error.to_string().contains("/ottla/cluster has version 99"), "{error}");
 }
 
+#[tokio::test]
+async fn layout_of_the_key_space_that_is_newer_stops_the_process() {
+    let store = EmbeddedStore::in_memory(3);
+    let newer =
+        r#"{"v":1,"cluster_id":"c","format_version":2,"group_shards":1,"transaction_shards":1}"#;
+    let newer = store.txn(GuardedWrite::new().put("/ottla/cluster", newer)).await;
+    assert!(matches!(newer, Ok(Outcome::Committed { .. })), "{newer:?}");
+    let (feed, _reader) = ImageFeed::new(Arc::new(store), config(&KeySpace::default()));
+    let error = feed.run(CancellationToken::new()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("format_version in /ottla/cluster has version 2"),
+        "{error}"
+    );
+}
+
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -33,7 +33,7 @@ impl Entry {
         let Ok(key) = keys.parse(&kv.key) else { return Ok(Self::Other) };
         let shown = String::from_utf8_lossy(&kv.key);
         Ok(match key {
-            Key::Cluster => Self::Cluster(versioned(&shown, kv)?),
+            Key::Cluster => Self::Cluster(cluster(&shown, kv)?),
             Key::Controller => Self::Controller(versioned(&shown, kv)?),
             Key::BrokerClaim(id) => Self::Claim(id, versioned(&shown, kv)?),
             Key::CoordinatorClaim(id) => Self::Coordinator(id, versioned(&shown, kv)?),
@@ -48,6 +48,17 @@ impl Entry {
             }
         })
     }
+}
+
+/// A layout of the key space that this process does not know says that it knows nothing of the cluster.
+fn cluster(shown: &str, kv: &KeyValue) -> Result<Arc<Versioned<Cluster>>, ModelError> {
+    let cluster: Arc<Versioned<Cluster>> = versioned(shown, kv)?;
+    let (found, supported) = (cluster.format_version, Cluster::FORMAT_VERSION);
+    if supported < found {
+        let key = format!("format_version in {shown}");
+        return Err(ModelError::NewerVersion { key, found, supported });
+    }
+    Ok(cluster)
 }
 
 fn versioned<T: Value>(shown: &str, kv: &KeyValue) -> Result<Arc<Versioned<T>>, ModelError> {
