@@ -89,10 +89,11 @@ impl Heartbeat {
         }
     }
 
-    /// Who waits to be let in, or to be let go, asks more often.
+    /// Who waits to be let in, to be let go, or for any answer, asks more often.
     fn pause(&self) -> Duration {
         let standing = *self.standing.borrow();
-        let is_waiting = standing.is_fenced || self.state.borrow().wants_shutdown;
+        let is_waiting =
+            standing.is_fenced || self.state.borrow().wants_shutdown || 0 < self.unanswered;
         if is_waiting { self.interval.min(WAITING_INTERVAL) } else { self.interval }
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ottla_integration_tests::harness::{Cluster, Shape, WireClient, eventually};
+use ottla_integration_tests::harness::{Cluster, Role, Shape, WireClient, eventually};
 use ottla_protocol::{
     ErrorCode, Request,
     messages::{
@@ -256,5 +256,31 @@ fn nobody_is_expelled_and_no_commit_lost_while_nodes_die_and_stand_still() {
     members.await_progress("a coordinator that stands still");
     cluster.coordinator(active).resume();
     members.await_progress("its waking");
+    members.finish();
+}
+
+/// It reaches the store and its clients, so it goes on leading what has a log; but what it is asked about groups it could
+/// only leave unanswered.
+#[test]
+fn broker_that_reaches_no_coordinator_speaks_for_no_group() {
+    let cluster = Cluster::start(&Shape {
+        brokers: 2,
+        coordinator_settings: vec![crate::NO_DELAY.to_owned()],
+        linked: true,
+        ..Shape::default()
+    });
+    cluster.create_topic(TOPIC, 1, 2, &[]);
+    let members = Members::start(&cluster);
+    members.await_progress("the start");
+    let leaders = || {
+        let partitions = cluster.describe_by(1, "__consumer_offsets").unwrap_or_default();
+        partitions.iter().filter(|partition| partition.leader == Some(2)).count()
+    };
+    assert!(20 <= leaders(), "both brokers speak for groups");
+    cluster.links().cut(Role::Broker(2), Role::Coordinator(1));
+    members.await_progress("a broker is cut off from the coordinator");
+    eventually("the other broker speaks for all groups", WITHIN, || (leaders() == 0).then_some(()));
+    cluster.links().heal_all();
+    members.await_progress("the cut is healed");
     members.finish();
 }

@@ -106,11 +106,7 @@ pub fn subscription(topics: &[&str]) -> Bytes {
 
 /// A share of one topic.
 pub fn share(topic: &str, partitions: &[i32]) -> Bytes {
-    let topic = TopicPartition {
-        topic: topic.into(),
-        partitions: partitions.to_vec(),
-        ..Default::default()
-    };
+    let topic = TopicPartition { topic: topic.into(), partitions: partitions.to_vec() };
     let assigned_partitions = if partitions.is_empty() { vec![] } else { vec![topic] };
     versioned(1, &ConsumerProtocolAssignment { assigned_partitions, ..Default::default() })
 }
@@ -340,14 +336,10 @@ pub fn fetch_as(
 }
 
 pub fn delete_offsets(notes: &mut Notes, group: &str, topic: &str, partitions: &[i32]) {
-    let partition = |index: &i32| OffsetDeleteRequestPartition {
-        partition_index: *index,
-        ..Default::default()
-    };
+    let partition = |index: &i32| OffsetDeleteRequestPartition { partition_index: *index };
     let partitions = partitions.iter().map(partition).collect();
-    let topics =
-        vec![OffsetDeleteRequestTopic { name: topic.into(), partitions, ..Default::default() }];
-    let request = OffsetDeleteRequest { group_id: group.into(), topics, ..Default::default() };
+    let topics = vec![OffsetDeleteRequestTopic { name: topic.into(), partitions }];
+    let request = OffsetDeleteRequest { group_id: group.into(), topics };
     let response = notes.call(0, &request);
     let codes = response.topics.iter().flat_map(|topic| &topic.partitions);
     let mut codes: Vec<_> = codes
