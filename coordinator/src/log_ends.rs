@@ -168,3 +168,157 @@ const KNOWN_FOR: Duration = Duration::from_secs(3);
 const KNOWN_MAX: usize = 100_000;
 /// How long brokers may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{SinkExt, StreamExt};
+    use ottla_metadata::keys::Key;
+    use ottla_metadata::model::{BrokerClaim, PreviousLife};
+    use ottla_protocol::messages::api_versions_response::ApiVersion;
+    use ottla_protocol::messages::list_offsets_response::{
+        ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+    };
+    use ottla_protocol::messages::metadata_response::{
+        MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    };
+    use ottla_protocol::messages::{
+        ApiVersionsRequest, ApiVersionsResponse, ListOffsetsRequest, ListOffsetsResponse,
+        MetadataRequest, MetadataResponse,
+    };
+    use ottla_protocol::wire::Decoder;
+    use ottla_protocol::{ApiKey, Message, Request, RequestHeader, frame};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+    use super::*;
+    use crate::controller::testing::{World, claim, partition};
+
+    /// A broker that leads every partition, each of which begins at 5 and ends at 25; it counts lookups.
+    async fn serve(stream: TcpStream, port: u16, lookups: tokio::sync::watch::Sender<usize>) {
+        let mut frames = Framed::new(stream, LengthDelimitedCodec::new());
+        while let Some(Ok(bytes)) = frames.next().await {
+            let mut decoder = Decoder::new(bytes.freeze());
+            let header = RequestHeader::decode(&mut decoder).unwrap();
+            let answer = match ApiKey::try_from(header.api_key).unwrap() {
+                ApiKey::ApiVersions => encode::<ApiVersionsRequest>(&header, &versions()),
+                ApiKey::Metadata => encode::<MetadataRequest>(&header, &metadata(port)),
+                ApiKey::ListOffsets => {
+                    lookups.send_modify(|count| *count += 1);
+                    let request =
+                        ListOffsetsRequest::decode(&mut decoder, header.api_version).unwrap();
+                    encode::<ListOffsetsRequest>(&header, &offsets(&request))
+                }
+                key => panic!("{key:?}"),
+            };
+            frames.send(answer).await.unwrap();
+        }
+    }
+
+    fn encode<R: Request>(header: &RequestHeader, answer: &R::Response) -> bytes::Bytes {
+        let (version, id) = (header.api_version, header.correlation_id);
+        let pieces = frame::encode_response(R::KEY, version, id, answer).unwrap();
+        // The codec writes the length itself.
+        pieces.into_contiguous().unwrap().slice(4..)
+    }
+
+    fn versions() -> ApiVersionsResponse {
+        let range = |api_key: ApiKey, max_version: i16| ApiVersion {
+            api_key: api_key.code(),
+            min_version: 0,
+            max_version,
+            ..ApiVersion::default()
+        };
+        let api_keys = vec![
+            range(ApiKey::ApiVersions, 3),
+            range(ApiKey::Metadata, 9),
+            range(ApiKey::ListOffsets, 5),
+        ];
+        ApiVersionsResponse { api_keys, ..ApiVersionsResponse::default() }
+    }
+
+    fn metadata(port: u16) -> MetadataResponse {
+        let broker = MetadataResponseBroker {
+            node_id: 1,
+            host: "127.0.0.1".into(),
+            port: i32::from(port),
+            ..MetadataResponseBroker::default()
+        };
+        let partition = |partition_index: i32| MetadataResponsePartition {
+            partition_index,
+            leader_id: 1,
+            ..MetadataResponsePartition::default()
+        };
+        let topic = MetadataResponseTopic {
+            name: Some("t".into()),
+            partitions: vec![partition(0), partition(1)],
+            ..MetadataResponseTopic::default()
+        };
+        MetadataResponse {
+            brokers: vec![broker],
+            controller_id: 1,
+            topics: vec![topic],
+            ..MetadataResponse::default()
+        }
+    }
+
+    /// Earliest is 5, latest 25; of times, those up to 100 have the record 10, later ones none.
+    fn offsets(request: &ListOffsetsRequest) -> ListOffsetsResponse {
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|asked| ListOffsetsPartitionResponse {
+                partition_index: asked.partition_index,
+                offset: match asked.timestamp {
+                    -2 => 5,
+                    -1 => 25,
+                    0..=100 => 10,
+                    _ => -1,
+                },
+                ..ListOffsetsPartitionResponse::default()
+            });
+            ListOffsetsTopicResponse {
+                name: topic.name.clone(),
+                partitions: partitions.collect(),
+                ..ListOffsetsTopicResponse::default()
+            }
+        });
+        ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
+    }
+
+    #[tokio::test]
+    async fn leaders_are_asked_once_in_a_while() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (lookups, counted) = tokio::sync::watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, port, lookups.clone()));
+            }
+        });
+        let mut world = World::new();
+        world.start_broker(1);
+        let mut here: BrokerClaim = claim(1, PreviousLife::None);
+        here.listeners[0].port = port;
+        world.put(Key::BrokerClaim(1), &here);
+        let partition = partition(&[1], 1);
+        world.topic("t", &[partition.clone(), partition]);
+
+        let log_ends = LogEnds::new(Clock::system());
+        let names = [("t".to_owned(), 0), ("t".to_owned(), 1)];
+        let both = LogEnd { start: 5, end: 25 };
+        let expected: BTreeMap<_, _> = names.iter().map(|name| (name.clone(), both)).collect();
+        assert_eq!(log_ends.get(world.image(), &names).await, expected);
+        let asked = *counted.borrow();
+        assert_eq!(log_ends.get(world.image(), &names).await, expected);
+        assert_eq!(*counted.borrow(), asked, "what they said holds for a moment");
+        for (at_ms, offset) in [(50, 10), (500, 25)] {
+            let found = log_ends.at_time(world.image(), &names, at_ms).await;
+            assert_eq!(found.into_values().collect::<Vec<_>>(), [offset, offset]);
+        }
+    }
+
+    #[tokio::test]
+    async fn where_nobody_lives_nothing_is_known() {
+        let names = [("t".to_owned(), 0)];
+        let log_ends = LogEnds::new(Clock::system());
+        assert!(log_ends.get(World::new().image(), &names).await.is_empty());
+    }
+}

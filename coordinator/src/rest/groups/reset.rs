@@ -186,19 +186,23 @@ async fn targets(
     if let Some(at_ms) = at_ms {
         return rest.log_ends().at_time(image, names, at_ms).await;
     }
-    let target = |name: &PartitionName, end: LogEnd| {
-        let current = before.get(name).copied();
-        let wanted = match to {
-            Target::Earliest => end.start,
-            Target::Offset { offset } => offset,
-            Target::Shift { by } => current.unwrap_or(end.end).saturating_add(by),
+    let target = |name: &PartitionName, end: LogEnd| to.of(before.get(name).copied(), end);
+    ends.into_iter().map(|(name, end)| (name.clone(), target(&name, end))).collect()
+}
+
+impl Target {
+    /// Where a partition goes that is committed up to `current`. Times are looked up in the log.
+    fn of(self, current: Option<i64>, end: LogEnd) -> i64 {
+        let wanted = match self {
+            Self::Earliest => end.start,
+            Self::Offset { offset } => offset,
+            Self::Shift { by } => current.unwrap_or(end.end).saturating_add(by),
             // Also where it is not in the log any more.
-            Target::Current => return current.unwrap_or(end.end),
-            Target::Latest | Target::Timestamp { .. } | Target::Duration { .. } => end.end,
+            Self::Current => return current.unwrap_or(end.end),
+            Self::Latest | Self::Timestamp { .. } | Self::Duration { .. } => end.end,
         };
         wanted.max(end.start).min(end.end)
-    };
-    ends.into_iter().map(|(name, end)| (name.clone(), target(&name, end))).collect()
+    }
 }
 
 async fn commit(
@@ -230,4 +234,29 @@ async fn commit(
     let codes = answer.topics.iter().flat_map(|topic| &topic.partitions);
     let mut codes = codes.map(|partition| ErrorCode::from_code(partition.error_code));
     codes.find(|code| *code != ErrorCode::None).unwrap_or(ErrorCode::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_beyond_the_log_are_moved_to_its_nearer_end() {
+        let end = LogEnd { start: 5, end: 25 };
+        for (to, current, expected) in [
+            (Target::Earliest, Some(7), 5),
+            (Target::Latest, Some(7), 25),
+            (Target::Offset { offset: 9 }, None, 9),
+            (Target::Offset { offset: 3 }, None, 5),
+            (Target::Offset { offset: i64::MAX }, None, 25),
+            (Target::Shift { by: -1 }, Some(7), 6),
+            (Target::Shift { by: i64::MIN }, Some(7), 5),
+            (Target::Shift { by: 100 }, Some(7), 25),
+            (Target::Shift { by: -1 }, None, 24),
+            (Target::Current, Some(3), 3),
+            (Target::Current, None, 25),
+        ] {
+            assert_eq!(to.of(current, end), expected, "{to:?} from {current:?}");
+        }
+    }
 }
