@@ -122,6 +122,46 @@ fn records_are_produced_and_consumed() {
 }
 
 #[test]
+fn groups_are_joined_listed_described_reset_and_deleted() {
+    let dev = Dev::start();
+    dev.say(&["topics", "create", "orders", "--partitions", "2"]);
+    let lines: String = (0..10).map(|line| format!("{line}\n")).collect();
+    dev.produce("orders", &lines, &[]);
+    let member = ["consume", "orders", "--group", "billing", "--offset", "earliest"];
+    let read = |more: &[&str]| -> Vec<String> {
+        let printed = dev.say(&[&member[..], more].concat());
+        printed.lines().map(str::to_owned).collect()
+    };
+    // Another member goes on where the one before it stopped.
+    let first = read(&["--count", "4"]);
+    let mut all = [first.clone(), read(&["--exit-at-end"])].concat();
+    all.sort();
+    assert_eq!((first.len(), all), (4, (0..10).map(|line| line.to_string()).collect()));
+    let listed = dev.say(&["groups", "list"]);
+    assert!(listed.contains("billing  classic  Empty  consumer"), "{listed}");
+
+    let describe = || -> Value {
+        let json = dev.say(&["groups", "describe", "billing", "-o", "json"]);
+        serde_json::from_str::<Value>(&json).unwrap()[0].clone()
+    };
+    assert_eq!((&describe()["lag"], &describe()["state"]), (&0.into(), &"Empty".into()));
+    let reset = ["groups", "reset", "billing", "--to-earliest"];
+    dev.say(&[&reset[..], &["--dry-run"]].concat());
+    assert_eq!(describe()["lag"], 0);
+    dev.say(&reset);
+    assert_eq!(describe()["lag"], 10);
+    let again = read(&["--exit-at-end", "--group-protocol", "consumer"]);
+    assert_eq!(again.len(), 10, "{again:?}");
+    assert_eq!((&describe()["lag"], &describe()["type"]), (&0.into(), &"Consumer".into()));
+
+    dev.say(&["groups", "delete", "billing"]);
+    assert!(!dev.say(&["groups", "list"]).contains("billing"));
+    let gone = dev.complain(&["groups", "describe", "billing"]);
+    assert!(gone.contains("GROUP_ID_NOT_FOUND"), "{gone}");
+    dev.complain(&["consume", "orders", "--group", "billing", "--offset", "7"]);
+}
+
+#[test]
 fn data_is_kept_through_a_crash_and_an_orderly_end() {
     let mut dev = Dev::start();
     let all = ["consume", "kept", "--offset", "earliest", "--exit-at-end"];
