@@ -445,8 +445,8 @@ impl Isr {
     /// Everybody who may be in sync; some twice.
     fn members(&self) -> impl Iterator<Item = BrokerId> {
         let in_flight = self.in_flight.iter().flat_map(|in_flight| &in_flight.isr);
-        let unsettled = self.in_doubt.iter().chain(&self.leaving);
-        self.committed.iter().chain(in_flight).chain(unsettled).copied()
+        let named = self.committed.iter().chain(in_flight);
+        named.chain(&self.in_doubt).chain(&self.leaving).copied()
     }
 
     fn end_of(&self, broker: BrokerId) -> Offset {
