@@ -140,12 +140,12 @@ mutations! {
     controller_that_compares_nothing_is_objected_to: ComparesNothing from 1;
     leading_in_any_life_is_objected_to: LeadsInAnyLife from 1;
     seats_that_survive_a_machine_crash_are_objected_to: KeepsSeatsAfterMachineCrash from 1;
-    watermark_over_agreed_members_alone_is_objected_to: CountsAgreedMembersOnly from 99;
-    shrinking_without_asking_is_objected_to: ShrinksWithoutAsking from 1;
+    watermark_over_agreed_members_alone_is_objected_to: CountsAgreedMembersOnly from 117;
+    shrinking_without_asking_is_objected_to: ShrinksWithoutAsking from 201;
     cutting_at_the_high_watermark_is_objected_to: CutsAtHighWatermark from 1;
     acknowledging_at_the_log_end_is_objected_to: AcknowledgesAtItsOwnEnd from 1;
-    counting_what_is_not_flushed_is_objected_to: CountsWhatIsNotFlushed from 1;
+    counting_what_is_not_flushed_is_objected_to: CountsWhatIsNotFlushed from 36;
     clocks_that_run_on_in_a_pause_are_objected_to: ClocksRunOnInPause from 11;
-    lives_of_members_that_are_ignored_are_objected_to: IgnoresLivesOfMembers from 136;
-    recovery_that_does_not_sync_is_objected_to: RecoversWithoutSync from 11;
+    lives_of_members_that_are_ignored_are_objected_to: IgnoresLivesOfMembers from 209;
+    recovery_that_does_not_sync_is_objected_to: RecoversWithoutSync from 19;
 }

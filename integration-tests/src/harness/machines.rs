@@ -26,7 +26,7 @@ impl Machines {
     /// are ready.
     ///
     /// # Panics
-    /// As [`Process::stop`] and [`Cluster::await_ready`].
+    /// As [`super::Process::stop`] and [`Cluster::await_ready`].
     #[must_use]
     pub fn under(cluster: &mut Cluster, log_dirs: usize) -> Self {
         let mut machines = Self { log_dirs, boots: vec![0; cluster.brokers.len()] };
