@@ -30,6 +30,19 @@ impl Sim {
         (group.group_state.to_string(), ids.collect())
     }
 
+    /// The members of a consumer group, also those that are away.
+    fn stored_members(&mut self) -> BTreeSet<String> {
+        let client = Client { id: String::new(), host: String::new(), version: 1 };
+        let ticket = self.coordinator.ticket();
+        let request = Request::DescribeConsumer;
+        match self.coordinator.described(ticket, &client, request) {
+            Response::DescribeConsumer(group) => {
+                group.members.iter().map(|member| member.member_id.to_string()).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// No two members read the same partition. Whoever was expelled while it was away may still believe that it
     /// does, until it is heard again.
     pub fn check_owners(&mut self) {
@@ -92,7 +105,7 @@ impl Sim {
 
     /// The journal holds the members of a group of one kind, and nobody else.
     fn check_journal(&mut self) {
-        let (_, members) = self.described();
+        let members = self.stored_members();
         let (mut consumers, mut classic) = (BTreeSet::new(), 0);
         for key in self.coordinator.journal().keys() {
             match key {
