@@ -91,7 +91,11 @@ fn ottla_snippet_runs() {
     command.env("OTTLA_BOOTSTRAP_SERVER", cluster.bootstrap());
     let output = run("ottla", &mut command);
     assert!(output.contains("created topic orders with 3 partitions"), "{output}");
-    assert_eq!(output.matches(r#"{"id": 1}"#).count(), 2, "read without and with a group: {output}");
+    assert_eq!(
+        output.matches(r#"{"id": 1}"#).count(),
+        2,
+        "read without and with a group: {output}"
+    );
     assert!(output.contains("billing"), "{output}");
     assert!(output.contains("Usage: ottla"), "{output}");
 }
