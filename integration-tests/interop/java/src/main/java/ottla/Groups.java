@@ -10,6 +10,7 @@ import java.util.function.BooleanSupplier;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /** Members that come, share, go and come back, with every assignor and both protocols. Prints a line for each that held. */
@@ -66,8 +67,7 @@ final class Groups {
                         && all.size() == stays.assignment().size() + goes.assignment().size();
                     return isDisjoint && all.size() == partitions && !stays.assignment().isEmpty();
                 });
-                commit(stays, 1);
-                commit(goes, 2);
+                await(name + ": both commit", () -> bothCommit(stays, goes));
             }
             await(name + ": one has everything", () -> {
                 stays.poll(POLL);
@@ -80,6 +80,19 @@ final class Groups {
             }
         }
         System.out.println(name + " shares");
+    }
+
+    /** With a cooperative assignor a rebalance may still be under way when all partitions are shared already. */
+    private boolean bothCommit(KafkaConsumer<String, String> stays, KafkaConsumer<String, String> goes) {
+        try {
+            commit(stays, 1);
+            commit(goes, 2);
+            return true;
+        } catch (RebalanceInProgressException unfinished) {
+            stays.poll(POLL);
+            goes.poll(POLL);
+            return false;
+        }
     }
 
     private void commit(KafkaConsumer<String, String> consumer, long offset) {
