@@ -18,6 +18,7 @@ mod process;
 mod requests;
 mod soak;
 mod tools;
+mod transcript;
 mod wait;
 mod wire_client;
 
@@ -36,5 +37,6 @@ pub use soak::{is_soak, short_or_long};
 pub use tools::{
     Skipped, apache_kafka, apache_kafka_tool, apache_kafka_tool_until, console_produce, interop,
 };
+pub use transcript::{Known, assert_same_answers};
 pub use wait::{eventually, eventually_async, poll};
 pub use wire_client::WireClient;

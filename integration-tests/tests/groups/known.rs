@@ -1,26 +1,10 @@
 //! The differences that are meant.
 
-/// Something that differs on purpose, in every step that begins so.
-struct Known {
-    /// How those steps begin.
-    step: &'static str,
-    /// What Apache Kafka answers.
-    kafka: &'static str,
-    /// What Ottla answers instead.
-    ottla: &'static str,
-    /// Why that is right.
-    reason: &'static str,
-}
+use ottla_integration_tests::harness::Known;
 
 /// Whether the difference between two lines is one that is meant; its reason is printed.
 pub fn is_known(expected: &str, actual: &str) -> bool {
-    let known = KNOWN.iter().find(|known| {
-        expected.starts_with(known.step) && expected.replace(known.kafka, known.ottla) == actual
-    });
-    if let Some(known) = known {
-        println!("{expected}: {}", known.reason);
-    }
-    known.is_some()
+    Known::is_among(KNOWN, expected, actual)
 }
 
 const KNOWN: &[Known] = &[

@@ -76,19 +76,7 @@ pub fn alter_topic_configs(
     alterations: &[Alteration<'_>],
     layers: &Layers<'_>,
 ) -> Result<ConfigMap, AlterError> {
-    refuse_repetitions(alterations.iter().map(|alteration| alteration.name))?;
-    let mut configs = layers.own.clone();
-    for alteration in alterations {
-        let Some(def) = table::lookup_topic(alteration.name) else {
-            forget_unknown(&mut configs, alteration, || unknown_topic_config(alteration.name))?;
-            continue;
-        };
-        let current = || topic_value(def, layers).unwrap_or_default();
-        match alter(def, alteration, current)? {
-            Some(text) => configs.insert(def.name.to_owned(), check_value(def, &text)?),
-            None => configs.remove(def.name),
-        };
-    }
+    let configs = altered(alterations, layers, table::lookup_topic, unknown_topic_config)?;
     check_together(&configs, layers)?;
     Ok(configs)
 }
@@ -143,19 +131,7 @@ pub fn alter_group_configs(
     alterations: &[Alteration<'_>],
     layers: &Layers<'_>,
 ) -> Result<ConfigMap, AlterError> {
-    refuse_repetitions(alterations.iter().map(|alteration| alteration.name))?;
-    let mut configs = layers.own.clone();
-    for alteration in alterations {
-        let Some(def) = table::lookup_group(alteration.name) else {
-            forget_unknown(&mut configs, alteration, || unknown_group_config(alteration.name))?;
-            continue;
-        };
-        let current = || topic_value(def, layers).unwrap_or_default();
-        match alter(def, alteration, current)? {
-            Some(text) => configs.insert(def.name.to_owned(), check_value(def, &text)?),
-            None => configs.remove(def.name),
-        };
-    }
+    let configs = altered(alterations, layers, table::lookup_group, unknown_group_config)?;
     check_group(&configs, layers)?;
     Ok(configs)
 }
@@ -170,6 +146,29 @@ pub fn replace_group_configs(
 ) -> Result<ConfigMap, AlterError> {
     let nothing = ConfigMap::new();
     alter_group_configs(&sets(configs), &Layers { own: &nothing, ..*layers })
+}
+
+/// The values of a topic or a group after some changes, each right by itself.
+fn altered(
+    alterations: &[Alteration<'_>],
+    layers: &Layers<'_>,
+    lookup: fn(&str) -> Option<&'static ConfigDef>,
+    unknown: fn(&str) -> AlterError,
+) -> Result<ConfigMap, AlterError> {
+    refuse_repetitions(alterations.iter().map(|alteration| alteration.name))?;
+    let mut configs = layers.own.clone();
+    for alteration in alterations {
+        let Some(def) = lookup(alteration.name) else {
+            forget_unknown(&mut configs, alteration, || unknown(alteration.name))?;
+            continue;
+        };
+        let current = || topic_value(def, layers).unwrap_or_default();
+        match alter(def, alteration, current)? {
+            Some(text) => configs.insert(def.name.to_owned(), check_value(def, &text)?),
+            None => configs.remove(def.name),
+        };
+    }
+    Ok(configs)
 }
 
 /// What brokers allow for groups, and what makes sense together.
